@@ -1,0 +1,23 @@
+"""Echo client on the callback face: ``WebSocketApp`` with ``on_message``."""
+
+from __future__ import annotations
+
+import websocket
+from compliance.drivers import run_cases
+
+
+def on_message(app: websocket.WebSocketApp, message: str | bytes) -> None:
+    """Return the message: text as text, binary as binary."""
+    if isinstance(message, str):
+        app.send(message)
+    else:
+        app.send_bytes(message)
+
+
+def echo(url: str) -> None:
+    """Run one app until its connection ends."""
+    websocket.WebSocketApp(url, on_message=on_message).run_forever(reconnect=0)
+
+
+if __name__ == "__main__":
+    run_cases("callback", echo)

@@ -1,0 +1,392 @@
+"""The callback face: ``WebSocketApp``. Signatures, checks and callbacks; a run is in ``_run``."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from ._abnf import ABNF
+from ._core import WebSocket, _normalize_close_reason
+from ._dispatcher import Dispatcher, DispatcherBase, SSLDispatcher, WrappedDispatcher
+from ._exceptions import WebSocketConnectionClosedException, WebSocketException
+from ._keepalive import check_settings
+from ._protocol.connection import DEFAULT_MAX_SIZE, Payload, close_payload
+from ._protocol.frames import OP_BINARY, OP_TEXT
+from ._protocol.messages import Close, parse_close
+from ._run import Run
+from ._socket import getdefaulttimeout
+
+__all__ = ["WebSocketApp", "setReconnect", "set_reconnect"]
+
+_logger = logging.getLogger("websocket")
+
+# Seconds between the attempts of ``run_forever`` to connect again; 0 for none.
+RECONNECT: float = 0
+
+
+def set_reconnect(reconnectInterval: float) -> None:
+    """Set the default of ``run_forever(reconnect=...)``.
+
+    Parameters:
+        reconnectInterval: seconds between two attempts, 0 for none.
+    """
+    global RECONNECT
+    RECONNECT = reconnectInterval
+
+
+setReconnect = set_reconnect
+
+
+class WebSocketApp:
+    """A WebSocket connection that calls back.
+
+    Each callback is called with the app first. One that raises is logged with its traceback
+    and reported to ``on_error``; the connection goes on.
+
+    Parameters:
+        url: ``ws://`` or ``wss://``.
+        header: additional request headers: a list of ``"Name: value"``, a dict, or a
+            callable that returns one.
+        on_open(app): the connection is open.
+        on_message(app, message): a message: str for text, bytes for binary.
+        on_error(app, exception): something went wrong, in the connection or a callback.
+        on_close(app, code, reason): the run has ended; both are None where the server sent no
+            Close frame. Called exactly once for each run. A callback with the one parameter
+            ``app`` is called with that.
+        on_ping(app, payload), on_pong(app, payload): control frames, the payload as bytes.
+            Pings are answered by themselves.
+        on_cont_message(app, piece, fin): a further piece of a fragmented message; the first
+            one goes to ``on_message``. Without this callback, messages arrive whole.
+        keep_running: accepted for old programs; assign ``app.keep_running = False`` to end a
+            run.
+        get_mask_key: see ``WebSocket``.
+        cookie: value of the Cookie header.
+        subprotocols: names to offer, in the order of preference.
+        on_data(app, data, opcode, fin): like ``on_message``, with the opcode, before it.
+        on_reconnect(app): as ``on_open``, for a connection that was made again.
+        socket: a connected socket to use; the run owns and closes it.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        header: Any = None,
+        on_open: Callable[..., Any] | None = None,
+        on_message: Callable[..., Any] | None = None,
+        on_error: Callable[..., Any] | None = None,
+        on_close: Callable[..., Any] | None = None,
+        on_ping: Callable[..., Any] | None = None,
+        on_pong: Callable[..., Any] | None = None,
+        on_cont_message: Callable[..., Any] | None = None,
+        keep_running: bool = True,
+        get_mask_key: Callable[[int], str | bytes] | None = None,
+        cookie: str | None = None,
+        subprotocols: list[str] | None = None,
+        on_data: Callable[..., Any] | None = None,
+        *,
+        on_reconnect: Callable[..., Any] | None = None,
+        socket: Any = None,
+    ) -> None:
+        self.url = url
+        self.header = header if header is not None else []
+        self.cookie = cookie
+        self.subprotocols = subprotocols
+        self.get_mask_key = get_mask_key
+        self.prepared_socket = socket
+        self.on_open = on_open
+        self.on_reconnect = on_reconnect
+        self.on_message = on_message
+        self.on_data = on_data
+        self.on_error = on_error
+        self.on_close = on_close
+        self.on_ping = on_ping
+        self.on_pong = on_pong
+        self.on_cont_message = on_cont_message
+        self.sock: WebSocket | None = None
+        self.last_ping_tm = 0.0
+        self.last_pong_tm = 0.0
+        self.has_errored = False
+        self._keep_running = False
+        self._run: Run | None = None
+        self._lock = threading.Lock()
+        # close() before the first run counts for it; after a run it has nothing to close.
+        self._fresh = True
+        self._closed_early: tuple[int | None, bytes, float | None] | None = None
+
+    @property
+    def keep_running(self) -> bool:
+        """True while ``run_forever`` is to go on. Assigning False closes the connection."""
+        return self._keep_running
+
+    @keep_running.setter
+    def keep_running(self, value: bool) -> None:
+        if value:
+            self._keep_running = True
+        else:
+            self.close()
+
+    # Sending
+
+    def send(self, data: Payload, opcode: int = OP_TEXT) -> None:
+        """Send a message, or a control frame; see ``WebSocket.send``.
+
+        Raises:
+            WebSocketConnectionClosedException: there is no open connection.
+        """
+        sock = self.sock
+        if sock is None:
+            raise WebSocketConnectionClosedException("Connection is already closed.")
+        sock.send(data, opcode)
+
+    def send_text(self, text_data: str) -> None:
+        """Send a text message."""
+        self.send(text_data, OP_TEXT)
+
+    def send_bytes(self, data: bytes | bytearray | memoryview) -> None:
+        """Send a binary message."""
+        self.send(data, OP_BINARY)
+
+    def close(self, **kwargs: Any) -> None:
+        """Close the connection; ``run_forever`` then calls ``on_close`` and returns.
+
+        It may be called from any thread and from callbacks, more than once, and before the
+        connection is open. It does not wait for the end.
+
+        Parameters (by keyword):
+            status: the close code, default 1000.
+            reason: at most 123 bytes of UTF-8.
+            timeout: seconds to wait for the server's Close frame, default 3.
+
+        Raises:
+            WebSocketArgumentException: the code must not be sent, or the reason is too long.
+        """
+        status = kwargs.pop("status", 1000)
+        reason = _normalize_close_reason(kwargs.pop("reason", b""))
+        timeout = kwargs.pop("timeout", 3)
+        if kwargs:
+            raise TypeError(f"close() takes status, reason and timeout, not {', '.join(kwargs)}")
+        close_payload(status, reason)
+        with self._lock:
+            self._keep_running = False
+            run = self._run
+            if run is None and self._fresh:
+                self._closed_early = (status, reason, timeout)
+        if run is not None:
+            run.request_close(status, reason, timeout)
+        elif self.sock is not None:
+            # A connection that the program itself has put here.
+            sock, self.sock = self.sock, None
+            sock.close(status, reason, timeout)
+
+    # Running
+
+    def run_forever(
+        self,
+        sockopt: Any = None,
+        sslopt: dict[str, Any] | None = None,
+        ping_interval: float = 0,
+        ping_timeout: float | None = None,
+        ping_payload: str | bytes = "",
+        http_proxy_host: str | None = None,
+        http_proxy_port: int | str | None = None,
+        http_no_proxy: list[str] | None = None,
+        http_proxy_auth: tuple[str, str] | None = None,
+        skip_utf8_validation: bool = False,
+        host: str | None = None,
+        origin: str | None = None,
+        dispatcher: Any = None,
+        suppress_origin: bool = False,
+        proxy_type: str | None = None,
+        *,
+        http_proxy_timeout: float | None = None,
+        suppress_host: bool = False,
+        reconnect: float | None = None,
+        redirect_limit: int = 3,
+        max_size: int | None = DEFAULT_MAX_SIZE,
+    ) -> bool:
+        """Connect and call back until the connection ends.
+
+        The timeout for connecting is that of ``setdefaulttimeout``.
+
+        Parameters:
+            sockopt, sslopt, max_size: see ``WebSocket``.
+            ping_interval: seconds between pings, 0 for none; the first after one interval.
+            ping_timeout: seconds without any sign of life after a ping that end the
+                connection, None for no end. Shorter than the interval.
+            ping_payload: what the pings carry.
+            http_proxy_host, http_proxy_port, http_no_proxy, http_proxy_auth,
+            http_proxy_timeout, proxy_type: the proxy.
+            skip_utf8_validation: see ``WebSocket``.
+            host, origin, suppress_origin, suppress_host, redirect_limit: see
+                ``WebSocket.connect``.
+            dispatcher: a loop to use instead of our own: an object with ``read(sock,
+                callback)`` and optionally ``timeout``, ``signal``, ``abort`` and
+                ``buffwrite``; ``rel`` is one. Where its ``read`` returns at once, so does
+                ``run_forever``.
+            reconnect: seconds between attempts to connect again; 0 for none.
+
+        Returns:
+            True if the connection could not be made or was lost, False if it was closed.
+
+        Raises:
+            WebSocketArgumentException: settings that can't work.
+            WebSocketException: this app is running already.
+        """
+        check_settings(ping_interval, ping_timeout)
+        if self._run is not None or self.sock is not None:
+            raise WebSocketException("socket is already opened: this app is running")
+        ws = WebSocket(
+            self.get_mask_key,
+            sockopt=sockopt,
+            sslopt=sslopt,
+            fire_cont_frame=self.on_cont_message is not None,
+            skip_utf8_validation=skip_utf8_validation,
+            enable_multithread=True,
+            max_size=max_size,
+        )
+        ws.settimeout(getdefaulttimeout())
+        options = {
+            "header": self.header,
+            "cookie": self.cookie,
+            "http_proxy_host": http_proxy_host,
+            "http_proxy_port": http_proxy_port,
+            "http_no_proxy": http_no_proxy,
+            "http_proxy_auth": http_proxy_auth,
+            "http_proxy_timeout": http_proxy_timeout,
+            "proxy_type": proxy_type,
+            "subprotocols": self.subprotocols,
+            "host": host,
+            "origin": origin,
+            "suppress_origin": suppress_origin,
+            "suppress_host": suppress_host,
+            "socket": self.prepared_socket,
+            "redirect_limit": redirect_limit,
+        }
+        run = Run(self, ws, (ping_interval, ping_timeout), ping_payload)
+        self._begin(run, ws)
+        return self._drive(run, options, dispatcher, ping_timeout)
+
+    def _begin(self, run: Run, ws: WebSocket) -> None:
+        with self._lock:
+            self._run = run
+            self.sock = ws
+            self._keep_running = True
+            self.has_errored = False
+            self._fresh = False
+            early, self._closed_early = self._closed_early, None
+        if early is not None:
+            run.request_close(*early)
+
+    def _drive(
+        self, run: Run, options: dict[str, Any], custom: Any, ping_timeout: float | None
+    ) -> bool:
+        dispatcher: Any = None
+        try:
+            if run.connect(self.url, options):
+                dispatcher = self.create_dispatcher(
+                    ping_timeout, custom, run.ws.is_ssl(), run.disconnect
+                )
+                if isinstance(dispatcher, DispatcherBase):
+                    dispatcher.going = run.going
+                    dispatcher.until_check = run.until_check
+                elif isinstance(dispatcher, WrappedDispatcher) and dispatcher.has_writer:
+                    run.ws.use_dispatcher(dispatcher)
+                run.loop(dispatcher)
+                # A foreign loop may go on with the run after its read has returned, unless
+                # it has returned because the app is to stop.
+                if not self._keep_running and not run.finished.is_set():
+                    run.close_now()
+        except BaseException as error:
+            run.finish(error)
+            if not isinstance(error, (Exception, KeyboardInterrupt)):
+                raise
+        finally:
+            if isinstance(dispatcher, DispatcherBase):
+                dispatcher.close()
+        return run.failed
+
+    def create_dispatcher(
+        self,
+        ping_timeout: float | None,
+        dispatcher: Any = None,
+        is_ssl: bool = False,
+        handleDisconnect: Callable[..., Any] | None = None,
+    ) -> Any:
+        """The loop of a run: ours, or an adapter for one that the program brought along."""
+        if dispatcher is not None:
+            return WrappedDispatcher(self, ping_timeout, dispatcher, handleDisconnect)
+        return (SSLDispatcher if is_ssl else Dispatcher)(self, ping_timeout)
+
+    def ready(self) -> bool:
+        """Whether the connection is open."""
+        return self.sock is not None and self.sock.connected
+
+    def _run_ended(self, run: Run) -> None:
+        with self._lock:
+            if self._run is run:
+                self._run = None
+                self.sock = None
+                self._keep_running = False
+                self.has_errored = run.failed
+
+    # Callbacks
+
+    def _callback(self, callback: Callable[..., Any] | None, *args: Any) -> None:
+        if callback is None:
+            return
+        try:
+            callback(self, *args)
+        except Exception as error:
+            _logger.error("error from callback %r: %s", callback, error, exc_info=True)
+            if callback is not self.on_error:
+                self._callback(self.on_error, error)
+
+    def _close_arguments(self, close: Close | None) -> list[Any]:
+        values = [None, None] if close is None else [close.code, close.reason]
+        if self.on_close is None:
+            return values
+        try:
+            signature = inspect.signature(self.on_close)
+        except (TypeError, ValueError):
+            return values
+        # The callback's own signature decides how much it is told.
+        for count in (2, 1, 0):
+            try:
+                signature.bind(self, *values[:count])
+            except TypeError:
+                continue
+            return values[:count]
+        return values
+
+    def _get_close_args(self, close_frame: Any) -> list[Any]:
+        """Code and reason of a Close frame (or its payload), as ``on_close`` takes them."""
+        return self._close_arguments(Close(*self._parse_close_frame(close_frame)))
+
+    def _parse_close_frame(self, close_frame: Any) -> tuple[Any, Any]:
+        data = close_frame.data if isinstance(close_frame, ABNF) else close_frame
+        if not data:
+            return None, None
+        return tuple(parse_close(bytes(data)))
+
+    # Keepalive under the names of earlier releases
+
+    def _send_ping(self, *_: Any) -> None:
+        """Send one ping of the keepalive now."""
+        if self._run is not None:
+            self._run.send_ping()
+
+    def _start_ping_thread(self) -> None:
+        """Let pings begin one interval from now; they need no thread."""
+        if self._run is not None:
+            self._run.restart_keepalive()
+
+    def _stop_ping_thread(self) -> None:
+        """Send no more pings in this run."""
+        if self._run is not None:
+            self._run.keepalive.interval = 0
+
+    def _log_ping_failure(self, error: Exception) -> None:
+        _logger.debug("a ping could not be sent: %s", error)

@@ -1,0 +1,645 @@
+"""The blocking face: ``WebSocket`` and ``create_connection``.
+
+A thin driver: the rules stand in ``_protocol``, dialling in ``_http``, the opening handshake
+in ``_handshake``, and the order of reads, writes and closing among threads in ``_stream``.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from types import TracebackType
+from typing import Any
+
+from ._abnf import ABNF, STATUS_NORMAL, abnf_of_event, frame_buffer, frame_of
+from ._exceptions import (
+    WebSocketBadStatusException,
+    WebSocketConnectionClosedException,
+    WebSocketProtocolException,
+)
+from ._handshake import (
+    SUPPORTED_REDIRECT_STATUSES,
+    handshake,
+    handshake_response,
+    redirect_options,
+)
+from ._http import connect, proxy_info
+from ._logging import isEnabledForTrace, trace
+from ._protocol.connection import DEFAULT_MAX_SIZE, Connection, Event, Payload, close_payload
+from ._protocol.frames import OP_BINARY, OP_CLOSE, OP_PING, OP_PONG, OP_TEXT
+from ._protocol.handshake import redirect_target
+from ._protocol.messages import Close, Fragment, Frame, Ping
+from ._socket import Deadline, getdefaulttimeout, sock_opt
+from ._ssl_compat import ssl
+from ._stream import PongWaiter, Stream
+from ._transport import DoubleTransport
+from ._url import URL
+from ._utils import NoLock
+
+__all__ = ["WebSocket", "create_connection"]
+
+_RECEIVING = ("recv_frame", "_recv", "recv_data", "recv_data_frame")
+_SENDING = ("send_frame", "_send")
+
+
+def _normalize_close_reason(reason: str | bytes | None) -> bytes:
+    """The reason of a Close frame as bytes, however a program gave it."""
+    if reason is None:
+        return b""
+    return reason.encode() if isinstance(reason, str) else bytes(reason)
+
+
+class WebSocket:
+    """A blocking WebSocket connection.
+
+    Any number of threads may send while another receives, and any thread may close.
+
+    Parameters:
+        get_mask_key: called with 4, returns the mask key of a frame as four bytes (or a str
+            of four characters below 256); default: the operating system's randomness.
+        sockopt: arguments for ``socket.setsockopt``: triples, or one triple.
+        sslopt: TLS options, see the documentation's page on TLS.
+        fire_cont_frame: ``recv_data`` and its kin return each fragment of a message.
+        enable_multithread: False does without locks, for a connection of one thread.
+        skip_utf8_validation: take text that is not UTF-8; its bad bytes arrive as lone
+            surrogates (``"surrogateescape"``).
+        dispatcher: sends go through its ``send(sock, data)``.
+        max_size: bytes that a received message may have, None for no limit.
+
+    Attributes:
+        connected: whether the connection is open.
+        sock: the socket. A program may assign its own object with ``recv`` and ``send``.
+        handshake_response: what the server answered.
+    """
+
+    def __init__(
+        self,
+        get_mask_key: Callable[[int], str | bytes] | None = None,
+        sockopt: Any = None,
+        sslopt: dict[str, Any] | None = None,
+        fire_cont_frame: bool = False,
+        enable_multithread: bool = True,
+        skip_utf8_validation: bool = False,
+        dispatcher: Any = None,
+        *,
+        max_size: int | None = DEFAULT_MAX_SIZE,
+        **_: Any,
+    ) -> None:
+        self.sock_opt = sock_opt(sockopt, sslopt)
+        self.handshake_response: handshake_response | None = None
+        self.connected = False
+        self.get_mask_key = get_mask_key
+        self.dispatcher = dispatcher
+        self.fire_cont_frame = fire_cont_frame
+        self.skip_utf8_validation = skip_utf8_validation
+        self.max_size = max_size
+        self.lock: Any = threading.RLock() if enable_multithread else NoLock()
+        self.readlock: Any = threading.RLock() if enable_multithread else NoLock()
+        self._core = self._new_core()
+        self._stream: Stream | None = None
+        self._direct_in = self._direct_out = False
+        self._deadline: Deadline | None = None
+
+    # Connecting
+
+    def connect(self, url: str, **options: Any) -> None:
+        """Connect to ``url`` (``ws://`` or ``wss://``) and do the opening handshake.
+
+        Parameters (all by keyword):
+            timeout: seconds for connecting, all steps together, and afterwards for each
+                receive and send; None for no limit. Default: ``setdefaulttimeout``.
+            header: additional request headers: a list of ``"Name: value"``, a dict, or a
+                callable that returns one.
+            cookie: value of the Cookie header.
+            origin: value of the Origin header; suppress_origin=True leaves it out.
+            host: value of the Host header; suppress_host=True leaves it out.
+            connection: value of the Connection header.
+            subprotocols: names to offer, in the order of preference.
+            redirect_limit: how many redirects are followed, default 3.
+            socket: a connected socket to use; the connection owns it from then on.
+            sockopt, sslopt: as in the constructor.
+            http_proxy_host, http_proxy_port, http_proxy_auth, http_no_proxy,
+            http_proxy_timeout, proxy_type: the proxy.
+
+        Raises:
+            WebSocketURLException, WebSocketArgumentException: nothing was sent.
+            WebSocketAddressException, OSError, WebSocketProxyException: no connection.
+            WebSocketTimeoutException: the time was over first.
+            WebSocketBadStatusException: the server refused (status, headers and body are in
+                the exception).
+            WebSocketHandshakeException: the server's answer is no opening handshake.
+        """
+        self.shutdown()
+        if "sockopt" in options or "sslopt" in options:
+            self.sock_opt = sock_opt(
+                options.pop("sockopt", self.sock_opt.sockopt),
+                options.pop("sslopt", self.sock_opt.sslopt),
+            )
+        if "timeout" in options:
+            self.sock_opt.timeout = options.pop("timeout")
+        elif self.sock_opt.timeout is None:
+            self.sock_opt.timeout = getdefaulttimeout()
+        options["deadline"] = Deadline(self.sock_opt.timeout)
+        sock, response = self._dial(url, options)
+        try:
+            self.sock = sock
+            self.handshake_response = response
+            self.connected = True
+            self.settimeout(self.sock_opt.timeout)
+            if self._direct_in:
+                self._core.feed(response.rest)
+            else:
+                self._core.store(response.rest)
+        except BaseException:
+            self._stream = None
+            self.connected = False
+            sock.close()
+            raise
+
+    def _dial(self, url: str, options: dict[str, Any]) -> tuple[Any, handshake_response]:
+        """Dial and shake hands, wherever redirects lead."""
+        limit = options.pop("redirect_limit", 3)
+        prepared = options.pop("socket", None)
+        target = URL.parse(url)
+        while True:
+            sock, address = connect(
+                url, self.sock_opt, proxy_info(**options), prepared, options["deadline"]
+            )
+            try:
+                response = handshake(sock, target, *address, **options)
+                if response.status not in SUPPORTED_REDIRECT_STATUSES:
+                    return sock, response
+                if prepared is not None:
+                    raise _redirected(response, "a prepared socket leads to one server only")
+                if limit <= 0:
+                    raise _redirected(response, "redirect_limit is reached")
+                assert response.head is not None
+                following = redirect_target(target, response.head)
+            except BaseException:
+                sock.close()
+                raise
+            sock.close()
+            limit -= 1
+            options = redirect_options(options, target, following)
+            url, target = str(following), following
+
+    @property
+    def sock(self) -> Any:
+        return self._stream.sock if self._stream is not None else None
+
+    @sock.setter
+    def sock(self, sock: Any) -> None:
+        if sock is None:
+            self._stream = None
+            return
+        self._core = self._new_core()
+        self.frame_buffer = frame_buffer(self._recv_bytes, self.skip_utf8_validation, self._core)
+        stream = Stream(
+            sock,
+            self._core,
+            self.lock,
+            self.readlock,
+            answer_ping=self.pong if self._overrides(("pong",)) else None,
+        )
+        # An object that is no socket is asked for exactly the bytes that a frame needs.
+        self._direct_in = not (
+            isinstance(stream.transport, DoubleTransport)
+            or isEnabledForTrace()
+            or self._overrides(_RECEIVING)
+        )
+        self._direct_out = not (
+            self.dispatcher is not None or isEnabledForTrace() or self._overrides(_SENDING)
+        )
+        self._stream = stream
+        self._choose_roads()
+
+    def _choose_roads(self) -> None:
+        stream = self._open_stream()
+        direct_out = self._direct_out and self.get_mask_key is None
+        stream.read_frame = None if self._direct_in else self._take_frame
+        stream.write_frame = None if direct_out else self._write_control
+
+    def _new_core(self) -> Connection:
+        return Connection(
+            max_size=self.max_size,
+            fragments=self.fire_cont_frame,
+            check_text=not self.skip_utf8_validation,
+        )
+
+    def _overrides(self, names: tuple[str, ...]) -> bool:
+        return any(
+            getattr(type(self), name) is not getattr(WebSocket, name) or name in self.__dict__
+            for name in names
+        )
+
+    def _open_stream(self) -> Stream:
+        stream = self._stream
+        if stream is None:
+            raise WebSocketConnectionClosedException("Connection is already closed.")
+        return stream
+
+    # Settings and what is known of the connection
+
+    def set_mask_key(self, func: Callable[[int], str | bytes] | None) -> None:
+        """Use ``func`` for the mask keys of frames, see ``get_mask_key`` of the constructor."""
+        self.get_mask_key = func
+        if self._stream is not None:
+            self._choose_roads()
+
+    def gettimeout(self) -> float | None:
+        """The timeout of receives and sends in seconds, None for no limit."""
+        return self.sock_opt.timeout
+
+    def settimeout(self, timeout: float | None) -> None:
+        """Set the timeout of receives and sends in seconds, None for no limit."""
+        self.sock_opt.timeout = timeout
+        if self._stream is not None:
+            self._stream.transport.timeout = timeout
+
+    timeout = property(gettimeout, settimeout)
+
+    def use_dispatcher(self, dispatcher: Any) -> None:
+        """From now on, send through ``dispatcher.send(sock, data)``."""
+        self.dispatcher = dispatcher
+        self._direct_out = False
+        self._choose_roads()
+
+    def getsubprotocol(self) -> str | None:
+        """The subprotocol that the server chose."""
+        return self.handshake_response.subprotocol if self.handshake_response else None
+
+    subprotocol = property(getsubprotocol)
+
+    def getstatus(self) -> int | None:
+        """The HTTP status of the opening handshake."""
+        return self.handshake_response.status if self.handshake_response else None
+
+    status = property(getstatus)
+
+    def getheaders(self) -> dict[str, str] | None:
+        """The headers of the server's answer, names in lower case."""
+        return self.handshake_response.headers if self.handshake_response else None
+
+    headers = property(getheaders)
+
+    @property
+    def close_code(self) -> int | None:
+        """The code of the server's Close frame (1005 if it had none), None before it."""
+        return self._core.close_code
+
+    @property
+    def close_reason(self) -> str | None:
+        """The reason of the server's Close frame, None before it."""
+        close = self._core.close_received
+        return close.reason if close is not None else None
+
+    def is_ssl(self) -> bool:
+        return isinstance(self.sock, ssl.SSLSocket)
+
+    def fileno(self) -> int:
+        """The socket's descriptor. Messages may wait in memory where no selector sees them:
+        call ``recv(timeout=0)`` until it times out before waiting on the descriptor."""
+        descriptor: int = self._open_stream().sock.fileno()
+        return descriptor
+
+    # Sending
+
+    def send(self, payload: Payload, opcode: int = OP_TEXT) -> int:
+        """Send one message, or a control frame.
+
+        Parameters:
+            payload: str is sent as UTF-8.
+            opcode: one of ``ABNF.OPCODES``; text if not given, also for bytes.
+
+        Returns:
+            the size of the frame in bytes.
+
+        Raises:
+            WebSocketConnectionClosedException: the connection is closed or closing.
+            WebSocketTimeoutException: the socket took no more in time. A frame that was
+                begun is finished before the next one.
+            WebSocketPayloadException: bytes to be sent as text are not UTF-8.
+            WebSocketArgumentException: an opcode that does not exist, or a control frame of
+                more than 125 bytes.
+        """
+        stream = self._open_stream()
+        if self._direct_out and self.get_mask_key is None:
+            return stream.send(opcode, payload)
+        return self.send_frame(ABNF.create_frame(self._core.check(opcode, payload), opcode))
+
+    def send_text(self, text_data: str) -> int:
+        """Send a text message, see ``send``."""
+        return self.send(text_data, OP_TEXT)
+
+    def send_bytes(self, data: bytes | bytearray | memoryview) -> int:
+        """Send a binary message, see ``send``."""
+        return self.send(data, OP_BINARY)
+
+    def send_binary(self, payload: bytes | bytearray | memoryview) -> int:
+        """Send a binary message, see ``send``."""
+        return self.send(payload, OP_BINARY)
+
+    def send_frame(self, frame: ABNF) -> int:
+        """Send one frame made by ``ABNF.create_frame``, a fragment of a message for instance.
+
+        Returns:
+            the size of the frame in bytes.
+        """
+        stream = self._open_stream()
+        if self.get_mask_key is not None:
+            frame.get_mask_key = self.get_mask_key
+        data = frame.format()
+        if isEnabledForTrace():
+            trace(f"send: {data!r}")
+        with self.lock:
+            self._core.check_sendable()
+            if frame.opcode == OP_CLOSE:
+                self._core.note_close(frame_of(frame).payload)
+            stream.write(data, self._send)
+        return len(data)
+
+    def _send(self, data: Any) -> int:
+        """Write a part of ``data`` to the socket, return its size; a program may override it."""
+        stream = self._open_stream()
+        if self.dispatcher is not None:
+            sent: int = self.dispatcher.send(stream.sock, bytes(data))
+            return sent
+        return stream.transport.send(data, stream.write_deadline)
+
+    def _write_control(self, opcode: int, payload: bytes) -> None:
+        self.send_frame(ABNF.create_frame(payload, opcode))
+
+    def ping(self, payload: str | bytes = "") -> PongWaiter:
+        """Send a ping.
+
+        Parameters:
+            payload: at most 125 bytes; str is sent as UTF-8.
+
+        Returns:
+            an object whose ``wait(timeout)`` returns the round-trip time in seconds once the
+            pong has come (RFC 6455 section 5.5.2).
+        """
+        data = payload.encode() if isinstance(payload, str) else bytes(payload)
+        return self._open_stream().ping(data, lambda opcode, data: self.send(data, opcode))
+
+    def pong(self, payload: str | bytes = "") -> None:
+        """Send a pong (section 5.5.3). Pings are answered without it while receiving."""
+        self.send(payload, OP_PONG)
+
+    # Receiving
+
+    def recv(self, timeout: float | None = None) -> str | bytes:
+        """Receive the next message.
+
+        Parameters:
+            timeout: seconds for the whole message, 0 to take only what is there already.
+                None: the connection's timeout, which counts anew with each read.
+
+        Returns:
+            str for text, bytes for binary, ``""`` where the server closed the connection
+            (``close_code`` tells it from an empty message).
+
+        Raises:
+            WebSocketTimeoutException: no whole message came in time. What came is kept, the
+                next receive goes on with it.
+            WebSocketConnectionClosedException: the connection was lost, or is closed.
+            WebSocketProtocolException, WebSocketPayloadException: the server broke the
+                protocol; the connection was closed with the code that says so.
+        """
+        deadline = None if timeout is None else Deadline(timeout)
+        if not self._direct_in:
+            return self._recv_outer(deadline)
+        while True:
+            event = self._next_event(deadline)
+            if isinstance(event, (str, bytes)):
+                return event
+            if isinstance(event, Fragment):
+                return event.payload if event.text is None else event.text
+            if isinstance(event, Close):
+                return ""
+
+    def _recv_outer(self, deadline: Deadline | None) -> str | bytes:
+        # A program may have overridden each step of this chain.
+        with self.readlock:
+            self._deadline = deadline
+            try:
+                opcode, data = self.recv_data()
+            finally:
+                self._deadline = None
+        if opcode == OP_TEXT and not isinstance(data, str):
+            return data.decode("utf-8", "surrogateescape")
+        return data if opcode in (OP_TEXT, OP_BINARY) else ""
+
+    def recv_data(self, control_frame: bool = False) -> tuple[int, bytes]:
+        """Receive the next message as its opcode and payload in bytes.
+
+        Parameters:
+            control_frame: return pings and pongs as well (they are answered in any case).
+        """
+        opcode, frame = self.recv_data_frame(control_frame)
+        return opcode, frame.data
+
+    def recv_data_frame(self, control_frame: bool = False) -> tuple[int, ABNF]:
+        """Receive the next message as its opcode and one frame that holds it whole.
+
+        With ``fire_cont_frame`` each fragment is returned, with the opcode of its frame.
+        """
+        while True:
+            event = self._next_event(self._deadline)
+            if isinstance(event, (str, bytes, Fragment)):
+                return abnf_of_event(event)
+            if isinstance(event, Close):
+                return OP_CLOSE, ABNF(1, 0, 0, 0, OP_CLOSE, 0, event.payload)
+            if control_frame:
+                opcode = OP_PING if isinstance(event, Ping) else OP_PONG
+                return opcode, ABNF(1, 0, 0, 0, opcode, 0, event.payload)
+
+    def recv_frame(self) -> ABNF:
+        """Receive one frame as it is; it is neither joined to a message nor answered.
+
+        Frames that were already joined to a message come as one frame.
+        """
+        if self._direct_in:
+            with self.readlock:
+                while self._core.events:
+                    event = self._next_event(None)
+                    if isinstance(event, (str, bytes, Fragment)):
+                        return abnf_of_event(event)[1]
+            self._direct_in = False
+            self._choose_roads()
+        frame = self.frame_buffer.recv_frame()
+        if isEnabledForTrace():
+            trace(f"recv: {frame.format()!r}")
+        return frame
+
+    def _take_frame(self) -> Frame:
+        frame: Any = self.recv_frame()
+        if not frame:
+            raise WebSocketProtocolException(f"Not a valid frame {frame}")
+        return frame_of(frame)
+
+    def _recv_bytes(self, bufsize: int) -> bytes:
+        return self._recv(bufsize)
+
+    def _recv(self, bufsize: int) -> bytes:
+        """Read at most ``bufsize`` bytes from the socket; a program may override it.
+
+        Raises:
+            WebSocketConnectionClosedException: the stream has ended.
+        """
+        stream = self._open_stream()
+        data = bytearray(bufsize)
+        with memoryview(data) as view:
+            count = stream.transport.recv_into(view, stream.read_deadline)
+        if not count:
+            raise WebSocketConnectionClosedException("Connection to remote host was lost.")
+        return bytes(data[:count])
+
+    def _next_event(self, deadline: Deadline | None) -> Event:
+        """The next event; what ends the connection is carried out."""
+        stream = self._open_stream()
+        event = stream.next_event(deadline)
+        if isinstance(event, Close):
+            self.connected = False
+            stream.answer_close(event)
+        elif isinstance(event, Exception):
+            self._forget(stream)
+            stream.fail(event)
+            raise event
+        return event
+
+    def __iter__(self) -> Iterator[str | bytes]:
+        """Yield messages until the server closes the connection."""
+        while True:
+            message = self.recv()
+            if not message and self._core.close_received is not None:
+                return
+            yield message
+
+    def __next__(self) -> str | bytes:
+        return self.recv()
+
+    def next(self) -> str | bytes:
+        """``recv`` under the name that iterators had in Python 2."""
+        return self.__next__()
+
+    # Closing
+
+    def send_close(self, status: int | None = STATUS_NORMAL, reason: str | bytes = b"") -> None:
+        """Send a Close frame, unless one was sent; receiving goes on.
+
+        Raises:
+            WebSocketArgumentException: the code must not be sent, or the reason is not UTF-8
+                or longer than 123 bytes.
+        """
+        stream = self._open_stream()
+        stream.send_close(status, _normalize_close_reason(reason))
+        self.connected = False
+
+    def close(
+        self,
+        status: int | None = STATUS_NORMAL,
+        reason: str | bytes = b"",
+        timeout: float | None = 3,
+    ) -> None:
+        """Close the connection. Closing it again does nothing.
+
+        Messages that arrive during the closing handshake are dropped. A thread that is
+        blocked in a receive comes back.
+
+        Parameters:
+            status: the close code: 1000 to 1003, 1007 to 1014 or 3000 to 4999, or None.
+            reason: at most 123 bytes of UTF-8.
+            timeout: seconds to wait for the server's Close frame, None for no limit.
+
+        Raises:
+            WebSocketArgumentException: the code must not be sent, or the reason is not UTF-8
+                or too long; the connection stays as it is.
+        """
+        text = _normalize_close_reason(reason)
+        close_payload(status, text)
+        stream = self._stream
+        self.connected = False
+        if stream is not None:
+            stream.close(status, text, timeout)
+            self._forget(stream)
+
+    def shutdown(self) -> None:
+        """Close the socket at once, without a closing handshake."""
+        stream = self._stream
+        self.connected = False
+        if stream is not None:
+            stream.shutdown()
+            self._forget(stream)
+
+    def abort(self) -> None:
+        """End the connection without closing the socket: threads blocked in it come back."""
+        if self._stream is not None:
+            self._stream.transport.shutdown()
+
+    def _forget(self, stream: Stream) -> None:
+        self.connected = False
+        # Another thread may have connected anew in the meantime.
+        if self._stream is stream:
+            self._stream = None
+
+    def __enter__(self) -> WebSocket:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _redirected(response: handshake_response, why: str) -> WebSocketBadStatusException:
+    location = response.headers.get("location", "")
+    phrase = response.head.reason if response.head is not None else ""
+    return WebSocketBadStatusException(
+        f"Handshake status {response.status} {phrase}: the redirect to {location!r} was not"
+        f" followed, as {why}",
+        response.status,
+        phrase,
+        response.headers,
+    )
+
+
+def create_connection(
+    url: str,
+    timeout: float | None = None,
+    class_: type[WebSocket] = WebSocket,
+    **options: Any,
+) -> WebSocket:
+    """Connect to ``url`` and return the connection.
+
+    Parameters:
+        url: ``ws://`` or ``wss://``.
+        timeout: seconds for connecting, and afterwards for each receive and send. Default:
+            ``setdefaulttimeout``.
+        class_: a subclass of ``WebSocket`` to use.
+        **options: those of the constructor (get_mask_key, sockopt, sslopt, fire_cont_frame,
+            enable_multithread, skip_utf8_validation, max_size) and of
+            ``WebSocket.connect``.
+
+    Raises:
+        what ``WebSocket.connect`` raises.
+    """
+    made_with = {name: options.pop(name) for name in _CONSTRUCTOR_OPTIONS if name in options}
+    ws = class_(**made_with)
+    ws.settimeout(timeout if timeout is not None else getdefaulttimeout())
+    ws.connect(url, **options)
+    return ws
+
+
+_CONSTRUCTOR_OPTIONS = (
+    "get_mask_key",
+    "sockopt",
+    "sslopt",
+    "fire_cont_frame",
+    "enable_multithread",
+    "skip_utf8_validation",
+    "max_size",
+)

@@ -1,0 +1,100 @@
+"""The receive buffer of a connection: one block of memory that the socket writes into."""
+
+from __future__ import annotations
+
+from typing import Final
+
+SMALLEST: Final = 4096
+READ_SIZE: Final = 256 * 1024
+
+# After so many reads in a row that needed only a fraction of it, the buffer shrinks.
+_SMALL_READS: Final = 32
+
+# A handful of free bytes would cost a system call for next to nothing.
+_LEAST_FREE: Final = SMALLEST // 2
+
+
+class ReceiveBuffer:
+    """Bytes received and not yet consumed: ``data[start:end]``.
+
+    It begins small, so that a thousand idle connections cost little, grows while reads fill
+    it, and shrinks back. It never holds more than the bytes received and not yet consumed
+    plus one read buffer (``READ_SIZE``, or an eighth of what is pending where that is more,
+    which keeps the cost per byte constant).
+    """
+
+    __slots__ = ("_capacity", "_small_reads", "data", "end", "start")
+
+    def __init__(self) -> None:
+        self.data = bytearray(SMALLEST)
+        self.start = 0
+        self.end = 0
+        self._capacity = SMALLEST
+        self._small_reads = 0
+
+    def __len__(self) -> int:
+        return self.end - self.start
+
+    def writable(self) -> memoryview:
+        """Free memory behind the pending bytes, never empty.
+
+        Release the view (``with``) before the next call: a view that is still held keeps the
+        block from growing in place.
+        """
+        pending = self.end - self.start
+        full = len(self.data) - self.end < _LEAST_FREE
+        if not pending:
+            self.start = self.end = 0
+            if len(self.data) != self._capacity:
+                self._resize(self._capacity)
+        elif self.start and (full or self.start >= pending):
+            self._compact()
+        self.trim()
+        if len(self.data) - self.end < _LEAST_FREE:
+            self._resize(self.end + max(min(self.end, READ_SIZE), self.end // 8))
+        return memoryview(self.data)[self.end :]
+
+    def trim(self) -> None:
+        """Give back what only a large frame needed, once that is consumed."""
+        pending = self.end - self.start
+        if len(self.data) - pending > max(READ_SIZE, pending // 8):
+            self._compact()
+            self._resize(self.end + self._capacity)
+
+    def wrote(self, count: int) -> None:
+        """``count`` bytes were written at the front of the last ``writable()``."""
+        self.end += count
+        if self.end == len(self.data):
+            self._capacity = min(self._capacity * 4, READ_SIZE)
+            self._small_reads = 0
+        elif self._capacity > SMALLEST:
+            if count > self._capacity // 8:
+                self._small_reads = 0
+            else:
+                self._small_reads += 1
+                if self._small_reads >= _SMALL_READS:
+                    self._capacity = max(self._capacity // 4, SMALLEST)
+                    self._small_reads = 0
+
+    def clear(self) -> None:
+        """Forget what is pending and give the memory back."""
+        self.start = self.end = 0
+        self.data = bytearray(SMALLEST)
+        self._capacity = SMALLEST
+
+    def _compact(self) -> None:
+        pending = self.end - self.start
+        self.data[:pending] = self.data[self.start : self.end]
+        self.start, self.end = 0, pending
+
+    def _resize(self, size: int) -> None:
+        try:
+            if size > len(self.data):
+                self.data.extend(bytes(size - len(self.data)))
+            else:
+                del self.data[size:]
+        except BufferError:
+            # Somebody still holds a view of the block, a traceback for instance.
+            fresh = bytearray(size)
+            fresh[: self.end] = self.data[: self.end]
+            self.data = fresh

@@ -1,0 +1,410 @@
+"""An open WebSocket connection without I/O: RFC 6455 sections 5 to 7 for both roles.
+
+Bytes that were received go into ``buffer``; ``received`` turns them into ``events``. What is
+to be sent comes back as bytes. The driver owns the socket, the clock and the locks.
+"""
+
+from __future__ import annotations
+
+import enum
+import sys
+from collections import deque
+from typing import Any, Final
+
+from .. import _accel
+from .._exceptions import (
+    WebSocketArgumentException,
+    WebSocketConnectionClosedException,
+    WebSocketPayloadException,
+    WebSocketProtocolException,
+)
+from .buffer import READ_SIZE, ReceiveBuffer
+from .frames import (
+    CLOSE_NO_STATUS,
+    CLOSE_PROTOCOL_ERROR,
+    FIN,
+    MAX_CONTROL_PAYLOAD,
+    MAX_REASON_SIZE,
+    OP_BINARY,
+    OP_CLOSE,
+    OP_PING,
+    OP_PONG,
+    OP_TEXT,
+    OPCODE_NAMES,
+    FrameHeader,
+    encode_close_payload,
+    parse_header,
+)
+from .messages import Close, Fragment, Frame, MessageAssembler, Ping, Pong, parse_close
+
+DEFAULT_MAX_SIZE: Final = 100 * 1024 * 1024
+
+Payload = str | bytes | bytearray | memoryview
+# A message is str or bytes; an exception stands where the stream broke or ended.
+Event = str | bytes | Fragment | Ping | Pong | Close | Exception
+
+
+class Role(enum.Enum):
+    """Which end of the connection this is; ANY takes masked and unmasked frames alike."""
+
+    CLIENT = "client"
+    SERVER = "server"
+    ANY = "any"
+
+
+class State(enum.Enum):
+    OPEN = "open"
+    CLOSING = "closing"  # one Close frame was sent or received
+    CLOSED = "closed"  # both were, or the stream ended
+
+
+class Connection:
+    """The state of one connection after its opening handshake.
+
+    Parameters:
+        role: which end this is.
+        max_size: bytes that a received message may have, None for no limit.
+        fragments: hand over the pieces of fragmented messages as ``Fragment`` events.
+        check_text: refuse text that is not UTF-8, in both directions.
+
+    Attributes:
+        buffer: where the driver puts what it receives.
+        events: what was received, in the order of arrival.
+        controls: the Ping and Pong events of which the driver has not taken note yet.
+        close_received: the peer's Close, once its turn in ``events`` has come and the driver
+            has handed it to ``answer_close``.
+        close_sent: our Close.
+    """
+
+    def __init__(
+        self,
+        role: Role = Role.CLIENT,
+        *,
+        max_size: int | None = DEFAULT_MAX_SIZE,
+        fragments: bool = False,
+        check_text: bool = True,
+    ) -> None:
+        if max_size is not None and max_size < 0:
+            raise WebSocketArgumentException(f"max_size must not be negative, but is {max_size}")
+        self.buffer = ReceiveBuffer()
+        self.events: deque[Event] = deque()
+        self.controls: deque[Ping | Pong] = deque()
+        self.close_received: Close | None = None
+        self.close_sent: Close | None = None
+        self.ended = False  # nothing that comes after this point of the stream is looked at
+        self._lost = False
+        self._expect_mask = {Role.CLIENT: False, Role.SERVER: True, Role.ANY: None}[role]
+        self._masks = role is not Role.SERVER
+        self._check_text = check_text
+        self._messages = MessageAssembler(max_size, fragments, check_text)
+        self._scan_limit = sys.maxsize if max_size is None else max_size
+        self._scans = role is Role.CLIENT and check_text
+        self._header: FrameHeader | None = None
+        self._checked = 0  # bytes of an incomplete text frame that were checked already
+
+    @property
+    def state(self) -> State:
+        if self._lost or (self.close_sent and self.close_received):
+            return State.CLOSED
+        if self.close_sent or self.close_received:
+            return State.CLOSING
+        return State.OPEN
+
+    # Receiving
+
+    def received(self, count: int) -> None:
+        """Parse ``count`` bytes that were written into ``buffer.writable()``.
+
+        Never raises for what the peer sent: an error is the last event.
+        """
+        self.buffer.wrote(count)
+        try:
+            self._parse()
+        except (WebSocketProtocolException, WebSocketPayloadException) as error:
+            self.ended = True
+            # Without tracebacks the queued error holds no frame, and so no buffer, alive.
+            if error.__cause__ is not None:
+                error.__cause__.__traceback__ = None
+            self.events.append(error.with_traceback(None))
+        if self.ended:
+            self.buffer.clear()
+
+    def feed(self, data: bytes | bytearray | memoryview) -> None:
+        """``received`` for bytes that the driver holds itself."""
+        view = memoryview(data)
+        while view and not self.ended:
+            count = self._copy_in(view)
+            self.received(count)
+            view = view[count:]
+
+    def store(self, data: bytes | bytearray | memoryview) -> None:
+        """Put bytes into the buffer for ``next_frame``, without parsing them."""
+        view = memoryview(data)
+        while view:
+            count = self._copy_in(view)
+            self.buffer.wrote(count)
+            view = view[count:]
+
+    def _copy_in(self, view: memoryview) -> int:
+        with self.buffer.writable() as free:
+            count = min(len(free), len(view))
+            free[:count] = view[:count]
+        return count
+
+    def eof(self, error: WebSocketConnectionClosedException | None = None) -> None:
+        """The stream ended (``error`` says how): without a Close frame it was lost."""
+        self._lost = True
+        if not self.ended:
+            self.ended = True
+            self.buffer.clear()
+            if error is None:
+                error = WebSocketConnectionClosedException(
+                    "Connection to remote host was lost."
+                    if self.close_sent is None
+                    else "Connection is already closed."
+                )
+            self.events.append(error)
+
+    def _parse(self) -> None:
+        buffer = self.buffer
+        append = self.events.append
+        while not self.ended:
+            if self._scans and self._header is None and not self._messages.opcode:
+                buffer.start = _accel.scan(
+                    buffer.data, buffer.start, buffer.end, self._scan_limit, append
+                )
+            frame = self.next_frame(strict=True)
+            if frame is None:
+                return
+            self.accept(frame)
+
+    def next_frame(self, strict: bool = False) -> Frame | None:
+        """Take one frame out of the buffer; None while it is incomplete.
+
+        Parameters:
+            strict: check the order of data frames already by the header. ``accept`` checks
+                it in any case.
+
+        Raises:
+            WebSocketProtocolException, WebSocketPayloadException: what RFC 6455 forbids.
+        """
+        buffer = self.buffer
+        header = self._header
+        if header is None:
+            header = parse_header(
+                buffer.data, buffer.start, buffer.end, expect_mask=self._expect_mask
+            )
+            if header is None:
+                return None
+            if header.opcode < OP_CLOSE:
+                if strict:
+                    self._messages.check_start(header.opcode, header.length)
+                else:
+                    self._messages.check_size(header.length)
+            buffer.start += header.size
+            self._header = header
+            self._checked = 0
+        stop = buffer.start + header.length
+        if stop > buffer.end:
+            self._check_partial(header)
+            return None
+        with memoryview(buffer.data) as view, view[buffer.start : stop] as body:
+            payload = bytes(body) if header.mask_key is None else _accel.mask(header.mask_key, body)
+        buffer.start = stop
+        self._header = None
+        if header.length > READ_SIZE:
+            buffer.trim()
+        return Frame(header.fin, header.rsv, header.opcode, payload)
+
+    def _check_partial(self, header: FrameHeader) -> None:
+        """Text is checked while it arrives: a bad byte fails at once (section 8.1)."""
+        buffer = self.buffer
+        if header.mask_key is not None or header.opcode >= OP_CLOSE:
+            return
+        fresh = buffer.start + self._checked
+        if fresh == buffer.end:
+            return
+        with memoryview(buffer.data) as view, view[fresh : buffer.end] as data:
+            self._messages.check_partial(header.opcode, data, first=not self._checked)
+        self._checked = buffer.end - buffer.start
+
+    def missing(self) -> int:
+        """How many bytes the frame that has begun needs at least, 0 if it is complete."""
+        have = len(self.buffer)
+        if self._header is not None:
+            return max(self._header.length - have, 0)
+        if have < 2:
+            return 2 - have
+        second = self.buffer.data[self.buffer.start + 1]
+        size = 2 + {126: 2, 127: 8}.get(second & 0x7F, 0) + (4 if second & 0x80 else 0)
+        return max(size - have, 0)
+
+    def accept(self, frame: Frame) -> None:
+        """Append the events that a whole frame brings.
+
+        Raises:
+            WebSocketProtocolException, WebSocketPayloadException: what RFC 6455 forbids.
+        """
+        event: Event | None
+        if frame.opcode == OP_PING:
+            event = Ping(frame.payload)
+            self.controls.append(event)
+        elif frame.opcode == OP_PONG:
+            event = Pong(frame.payload)
+            self.controls.append(event)
+        elif frame.opcode == OP_CLOSE:
+            event = parse_close(frame.payload, self._check_text)
+            # Section 5.5.1: there is nothing to look at behind a Close frame.
+            self.ended = True
+        else:
+            event = self._messages.add(frame)
+        if event is not None:
+            self.events.append(event)
+
+    # Sending
+
+    def check(self, opcode: int, payload: Payload, fin: bool = True) -> Any:
+        """What ``encode`` would send as the payload of a frame, if it may be sent.
+
+        Raises:
+            WebSocketConnectionClosedException: a Close frame was sent (section 5.5.1), or the
+                stream has ended.
+            WebSocketArgumentException: the opcode or the payload may not be sent.
+            WebSocketPayloadException: bytes sent as text are not UTF-8, or str of a control
+                frame can't be encoded.
+        """
+        self.check_sendable()
+        if not isinstance(payload, (str, bytes)):
+            payload = _as_bytes(payload)
+        if opcode == OP_TEXT:
+            # A fragment may end inside a character; whole messages may not.
+            if not isinstance(payload, str) and fin and self._check_text:
+                check_outgoing_text(payload)
+        elif opcode not in OPCODE_NAMES:
+            raise WebSocketArgumentException(
+                f"Opcode {opcode!r} does not exist: use one of ABNF.OPCODES"
+            )
+        elif opcode >= OP_CLOSE:
+            payload = _utf8(payload) if isinstance(payload, str) else bytes(payload)
+            check_outgoing_control(opcode, payload)
+        return payload
+
+    def encode(self, opcode: int, payload: Payload, fin: bool = True) -> bytes:
+        """The bytes of one frame; a Close frame is noted as sent. Raises what ``check`` does."""
+        data = self.check(opcode, payload, fin)
+        key = _accel.mask_key() if self._masks else None
+        try:
+            frame = _accel.encode_frame((FIN if fin else 0) | opcode, data, key)
+        except UnicodeEncodeError as error:
+            raise _not_encodable(error) from error
+        if opcode == OP_CLOSE:
+            self.note_close(data)
+        return frame
+
+    def note_close(self, payload: bytes) -> None:
+        """A Close frame with this payload is being sent: nothing may follow it."""
+        self.close_sent = check_outgoing_control(OP_CLOSE, payload)
+
+    def check_sendable(self) -> None:
+        """Raise WebSocketConnectionClosedException where nothing may be sent any more."""
+        if self.close_sent is not None or self._lost:
+            raise WebSocketConnectionClosedException("Connection is already closed.")
+
+    def encode_message(self, payload: Payload) -> bytes:
+        """A whole message in one frame: str as text, bytes as binary."""
+        return self.encode(OP_TEXT if isinstance(payload, str) else OP_BINARY, payload)
+
+    def close(self, code: int | None = 1000, reason: str | bytes = b"") -> bytes:
+        """Our Close frame; empty if one was sent before or the stream has ended.
+
+        Raises:
+            WebSocketArgumentException: see ``encode_close_payload``.
+        """
+        payload = close_payload(code, reason)
+        if self.close_sent is not None or self._lost:
+            return b""
+        return self.encode(OP_CLOSE, payload)
+
+    def answer_close(self, close: Close) -> bytes:
+        """Note the peer's Close and answer it with its own code (section 5.5.1)."""
+        self.close_received = close
+        return self.close(close.code)
+
+    def fail(self, error: Exception) -> bytes:
+        """The Close frame for an error of the peer's (section 7.1.7)."""
+        return self.close(*failure(error))
+
+    @property
+    def close_code(self) -> int | None:
+        """The code that the peer closed with; 1005 where its Close had none, else None."""
+        if self.close_received is None:
+            return None
+        return CLOSE_NO_STATUS if self.close_received.code is None else self.close_received.code
+
+
+def _as_bytes(payload: object) -> bytes | bytearray | memoryview:
+    if isinstance(payload, bytearray):
+        return payload
+    try:
+        view = memoryview(payload)  # type: ignore[arg-type]
+    except TypeError:
+        raise TypeError(
+            "A WebSocket message is str or bytes-like, but this is"
+            f" {type(payload).__name__}: encode it first, with json.dumps for instance"
+        ) from None
+    # Neither a view with gaps nor one without elements can be cast.
+    return view.cast("B") if view.c_contiguous and view.nbytes else view.tobytes()
+
+
+def _utf8(text: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        raise _not_encodable(error) from error
+
+
+def _not_encodable(error: UnicodeEncodeError) -> WebSocketPayloadException:
+    return WebSocketPayloadException(
+        f"Text holds a lone surrogate, which UTF-8 can't carry: {error}"
+    )
+
+
+def close_payload(code: int | None, reason: str | bytes) -> bytes:
+    """The payload of a Close frame; without a code it is empty (section 5.5.1)."""
+    if code is None:
+        return b""
+    if isinstance(reason, str):
+        # A lone surrogate is refused there, as what it is: no UTF-8.
+        reason = reason.encode("utf-8", "surrogatepass")
+    return encode_close_payload(code, reason)
+
+
+def failure(error: Exception) -> tuple[int, str]:
+    """Close code and reason for an error of the peer's (section 7.1.7)."""
+    code = getattr(error, "close_code", CLOSE_PROTOCOL_ERROR)
+    return code, str(error).encode()[:MAX_REASON_SIZE].decode(errors="ignore")
+
+
+def check_outgoing_control(opcode: int, payload: bytes) -> Close | None:
+    """Refuse what a control frame can't carry; what a Close frame says is returned."""
+    if len(payload) > MAX_CONTROL_PAYLOAD:
+        raise WebSocketArgumentException(
+            f"The payload of a {OPCODE_NAMES[opcode]} frame has {len(payload)} bytes;"
+            " a control frame carries at most 125 (RFC 6455 section 5.5)"
+        )
+    if opcode != OP_CLOSE:
+        return None
+    try:
+        return parse_close(payload)
+    except (WebSocketProtocolException, WebSocketPayloadException) as error:
+        raise WebSocketArgumentException(str(error)) from error
+
+
+def check_outgoing_text(payload: bytes | bytearray | memoryview) -> None:
+    try:
+        str(payload, "utf-8")
+    except UnicodeDecodeError as error:
+        raise WebSocketPayloadException(
+            f"These bytes are not UTF-8 and can't be sent as text: {error}."
+            " Send them with send_bytes or opcode ABNF.OPCODE_BINARY."
+        ) from error

@@ -1,0 +1,265 @@
+"""What a connection tells its driver, and how frames become messages.
+
+Fragmentation: RFC 6455 section 5.4; UTF-8: section 8.1; Close payloads: section 5.5.1.
+"""
+
+from __future__ import annotations
+
+import codecs
+from typing import NamedTuple
+
+from .._exceptions import (
+    WebSocketMessageTooBigException,
+    WebSocketPayloadException,
+    WebSocketProtocolException,
+)
+from .frames import OP_CONT, OP_TEXT, OPCODE_NAMES, is_wire_close_code
+
+
+class Frame(NamedTuple):
+    """One frame as it arrived, the payload unmasked."""
+
+    fin: bool
+    rsv: int
+    opcode: int
+    payload: bytes
+
+
+class Fragment(NamedTuple):
+    """A piece of a fragmented message, for those who asked for pieces.
+
+    ``opcode`` is the frame's own (text or binary for the first piece, then continuation).
+    ``text`` is the piece decoded, where the message is text: a character that the
+    fragmentation splits comes with the piece that completes it.
+    """
+
+    opcode: int
+    payload: bytes
+    text: str | None
+    fin: bool
+
+
+class Ping(NamedTuple):
+    payload: bytes
+
+
+class Pong(NamedTuple):
+    payload: bytes
+
+
+class Close(NamedTuple):
+    """A Close frame. ``code`` is None where it carried none (it stands for 1005)."""
+
+    code: int | None
+    reason: str
+
+    @property
+    def payload(self) -> bytes:
+        """The frame's payload."""
+        if self.code is None:
+            return b""
+        return self.code.to_bytes(2, "big") + self.reason.encode("utf-8", "surrogateescape")
+
+
+class Text8:
+    """UTF-8 checked piece by piece: a bad byte is refused as soon as it is seen."""
+
+    __slots__ = ("_decoder", "_position")
+
+    def __init__(self) -> None:
+        self._decoder = codecs.getincrementaldecoder("utf-8")()
+        self._position = 0
+
+    def feed(self, data: bytes | bytearray | memoryview, final: bool = False) -> str:
+        """Decode what ``data`` completes.
+
+        Raises:
+            WebSocketPayloadException: these bytes can't be part of UTF-8 text.
+        """
+        held = len(self._decoder.getstate()[0])
+        try:
+            text = self._decoder.decode(data, final)
+        except UnicodeDecodeError as error:
+            raise invalid_text(error, self._position - held) from error
+        self._position += len(data)
+        return text
+
+    def copy(self) -> Text8:
+        """Another one at the same point of the same text."""
+        twin = Text8()
+        twin._decoder.setstate(self._decoder.getstate())
+        twin._position = self._position
+        return twin
+
+
+def invalid_text(error: UnicodeDecodeError, offset: int = 0) -> WebSocketPayloadException:
+    bad = bytes(error.object[error.start : error.start + 4])
+    return WebSocketPayloadException(
+        f"Text is not UTF-8: {error.reason} at byte {offset + error.start} of the message"
+        f" ({bad!r}) (RFC 6455 section 8.1)"
+    )
+
+
+def decode_text(payload: bytes | bytearray | memoryview, check: bool) -> str:
+    """A whole text message as str.
+
+    Without the check, bytes that are no UTF-8 become lone surrogates, so that
+    ``text.encode("utf-8", "surrogateescape")`` gives back what was received.
+    """
+    if not check:
+        return str(payload, "utf-8", "surrogateescape")
+    try:
+        return str(payload, "utf-8")
+    except UnicodeDecodeError as error:
+        raise invalid_text(error) from error
+
+
+def parse_close(payload: bytes, check: bool = True) -> Close:
+    """The code and reason of a Close frame (section 5.5.1).
+
+    Raises:
+        WebSocketProtocolException: a payload of one byte, or a code that must not be sent.
+        WebSocketPayloadException: a reason that is not UTF-8.
+    """
+    if not payload:
+        return Close(None, "")
+    if len(payload) == 1:
+        raise WebSocketProtocolException(
+            f"A Close frame's payload of one byte, {payload!r}, is no code (RFC 6455 section 5.5.1)"
+        )
+    code = int.from_bytes(payload[:2], "big")
+    if not is_wire_close_code(code):
+        raise WebSocketProtocolException(
+            f"Close code {code} must not be sent (RFC 6455 section 7.4)"
+        )
+    if not check:
+        return Close(code, payload[2:].decode("utf-8", "surrogateescape"))
+    try:
+        return Close(code, payload[2:].decode())
+    except UnicodeDecodeError as error:
+        raise WebSocketPayloadException(
+            f"The close reason is not UTF-8: {error} (RFC 6455 section 5.5.1)"
+        ) from error
+
+
+class MessageAssembler:
+    """Joins the data frames of one direction into messages.
+
+    The payload of an unfinished message is kept as the bytes that were received, never as
+    one object per fragment: 100,000 fragments of one byte hold 100,000 bytes.
+
+    Parameters:
+        max_size: bytes that a message may have; None for no limit.
+        fragments: hand over pieces instead of joining them.
+        check_text: refuse text that is not UTF-8.
+    """
+
+    __slots__ = (
+        "_check_text",
+        "_fragments",
+        "_max_size",
+        "_partial",
+        "_payload",
+        "_text",
+        "opcode",
+    )
+
+    def __init__(self, max_size: int | None, fragments: bool, check_text: bool) -> None:
+        self.opcode = 0  # of the message that is being assembled; 0 between messages
+        self._max_size = max_size
+        self._fragments = fragments
+        self._check_text = check_text
+        self._payload = bytearray()
+        self._text: Text8 | None = None  # of the whole frames of a text message
+        self._partial: Text8 | None = None  # the same, and what came of the next frame
+
+    def check_start(self, opcode: int, length: int) -> None:
+        """Refuse a data frame by its header alone, before its payload is there.
+
+        Raises:
+            WebSocketProtocolException: a frame that can't come at this point.
+            WebSocketMessageTooBigException: see ``check_size``.
+        """
+        if opcode == OP_CONT:
+            if not self.opcode:
+                raise WebSocketProtocolException(
+                    "A continuation frame without a message to continue (RFC 6455 section 5.4)"
+                )
+        elif self.opcode:
+            raise WebSocketProtocolException(
+                f"A {OPCODE_NAMES[opcode]} frame before the fragmented"
+                f" {OPCODE_NAMES[self.opcode]} message was finished (RFC 6455 section 5.4)"
+            )
+        self.check_size(length)
+
+    def check_size(self, length: int) -> None:
+        """Refuse a data frame that makes the message too big.
+
+        Raises:
+            WebSocketMessageTooBigException: with the size and the limit.
+        """
+        size = len(self._payload) + length
+        if self._max_size is not None and size > self._max_size:
+            raise WebSocketMessageTooBigException(
+                f"A message of at least {size} bytes is over the limit of {self._max_size}"
+                " (option max_size)",
+                size,
+                self._max_size,
+            )
+
+    def check_partial(self, opcode: int, data: memoryview, first: bool) -> None:
+        """Check text that arrived of a frame whose end has not.
+
+        ``add`` checks it again with its frame: a driver may hand over another payload than
+        the one that arrived, or none at all.
+
+        Parameters:
+            opcode: the frame's.
+            data: what was not checked yet of its payload.
+            first: whether this is the beginning of the payload.
+
+        Raises:
+            WebSocketPayloadException: these bytes can't be part of UTF-8 text.
+        """
+        if not self._check_text or OP_TEXT not in (opcode, self.opcode):
+            return
+        if first or self._partial is None:
+            before = self._text if opcode == OP_CONT else None
+            self._partial = Text8() if before is None else before.copy()
+        self._partial.feed(data)
+
+    def add(self, frame: Frame) -> str | bytes | Fragment | None:
+        """Take a whole data frame; return the message or piece that it completes."""
+        self.check_start(frame.opcode, len(frame.payload))
+        payload = frame.payload
+        if frame.opcode != OP_CONT:
+            if frame.fin:
+                if frame.opcode == OP_TEXT:
+                    return decode_text(payload, self._check_text)
+                return payload
+            self.opcode = frame.opcode
+        text = self._feed_text(payload, frame.fin)
+        if self._fragments:
+            message: str | bytes | Fragment = Fragment(frame.opcode, payload, text, frame.fin)
+        else:
+            self._payload += payload
+            if not frame.fin:
+                return None
+            if self.opcode == OP_TEXT:
+                message = decode_text(self._payload, self._check_text)
+            else:
+                message = bytes(self._payload)
+        if frame.fin:
+            self.opcode = 0
+            self._text = self._partial = None
+            self._payload = bytearray()
+        return message
+
+    def _feed_text(self, payload: bytes, final: bool) -> str | None:
+        if self.opcode != OP_TEXT:
+            return None
+        if not self._check_text:
+            return payload.decode("utf-8", "surrogateescape") if self._fragments else None
+        if self._text is None:
+            self._text = Text8()
+        return self._text.feed(payload, final)

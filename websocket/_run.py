@@ -1,0 +1,321 @@
+"""One run of a ``WebSocketApp``: connect, call back, close. An object that is used once.
+
+The run decides nothing about frames (``_stream`` and ``_protocol`` do) and nothing about time
+(``_keepalive`` does); it is what a loop, ours or one that the program brought along, calls
+when there is something to read or a deadline has come.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from ._core import WebSocket
+from ._dispatcher import WrappedDispatcher
+from ._exceptions import (
+    WebSocketConnectionClosedException,
+    WebSocketException,
+    WebSocketTimeoutException,
+)
+from ._keepalive import Due, Keepalive
+from ._protocol.frames import OP_BINARY, OP_CONT, OP_TEXT
+from ._protocol.messages import Close, Fragment, Ping, Pong
+from ._socket import Deadline
+from ._stream import LINGER
+
+if TYPE_CHECKING:
+    from ._app import WebSocketApp
+
+
+class Run:
+    """See the module's text.
+
+    Parameters:
+        app: whose callbacks are called.
+        ws: the connection, not connected yet.
+        keepalive: interval and timeout of pings in seconds.
+        ping_payload: what pings carry.
+    """
+
+    def __init__(
+        self,
+        app: WebSocketApp,
+        ws: WebSocket,
+        keepalive: tuple[float, float | None],
+        ping_payload: str | bytes,
+    ) -> None:
+        self.app = app
+        self.ws = ws
+        self.dispatcher: Any = None
+        self.failed = False
+        self.finished = threading.Event()
+        self.keepalive = Keepalive(*keepalive, time.monotonic())
+        self._ping_settings = keepalive
+        self._ping_payload = ping_payload
+        self._lock = threading.Lock()
+        self._close_request: tuple[int | None, bytes, Deadline] | None = None
+        # Set once both Close frames are exchanged: the server has so long to end the stream.
+        self._drain: Deadline | None = None
+        self._stream: Any = None
+        self._timer_at: float | None = None
+        self._verdict: Exception | None = None
+        self._expired = False
+
+    # What the app's thread does
+
+    def connect(self, url: str, options: dict[str, Any]) -> bool:
+        """Connect and announce it; False where the program has closed in the meantime."""
+        if self._close_request is None:
+            self.ws.connect(url, **options)
+        with self._lock:
+            self._stream = self.ws._stream
+            closing = self._close_request is not None
+        if closing:
+            # Closed while it was opened: the server is told, the program sees no on_open.
+            self.close_now()
+            return False
+        self._stream.on_shutdown = self._wake
+        self.restart_keepalive()
+        self.app._callback(self.app.on_open)
+        return True
+
+    def loop(self, dispatcher: Any) -> None:
+        """Hand the connection to the loop; returns when the loop's ``read`` does."""
+        self.dispatcher = dispatcher
+        # What came along with the opening handshake is in memory: no selector would tell.
+        if not self._deliver_all():
+            return
+        try:
+            dispatcher.read(self._stream.sock, self.on_readable, self.on_check)
+        except (OSError, ValueError):
+            # The socket may have been closed just before it was to be watched.
+            if self.ws.sock is not None:
+                raise
+            self._settle()
+        self._arm_timer()
+
+    def finish(self, error: BaseException | None, close: Close | None = None) -> None:
+        """End the run: exactly one ``on_close``, and ``on_error`` before it for an error."""
+        with self._lock:
+            if self.finished.is_set():
+                return
+            self.finished.set()
+        app = self.app
+        if error is not None:
+            self.failed = not isinstance(error, KeyboardInterrupt)
+            if not isinstance(error, SystemExit):
+                app._callback(app.on_error, error)
+        self._end_connection(error)
+        app._run_ended(self)
+        # The goodbye of an interrupted run may have brought the peer's Close frame.
+        close = close or self.ws._core.close_received
+        app._callback(app.on_close, *app._close_arguments(close))
+
+    def _end_connection(self, error: BaseException | None) -> None:
+        if error is None or isinstance(error, Exception):
+            self.ws.shutdown()
+        else:
+            # KeyboardInterrupt and its kin: the server hears a proper goodbye, if it listens.
+            self.ws.close(1000, b"", LINGER)
+
+    # What the loop calls
+
+    def on_readable(self) -> bool:
+        """Take what has arrived; False ends the loop."""
+        if self.finished.is_set():
+            return False
+        if self._expired:
+            return self._conclude()
+        if self._drain is not None:
+            return not self._stream.drained() or self._settle()
+        try:
+            self._stream.fill(Deadline(0))
+        except WebSocketTimeoutException:
+            return True
+        except WebSocketConnectionClosedException:
+            # Somebody closed the socket without asking the app.
+            return self._settle()
+        self.keepalive.heard(time.monotonic())
+        return self._deliver_all()
+
+    def on_check(self) -> bool:
+        """See to the deadlines; False ends the loop."""
+        if self.finished.is_set():
+            return False
+        if not self._is_over():
+            return True
+        return self._conclude()
+
+    def _is_over(self) -> bool:
+        """Whether a deadline ends the run now; a ping that is due is sent."""
+        if self.ws.sock is None or self._verdict is not None:
+            return True
+        deadline = self._end_deadline()
+        if deadline is not None:
+            return deadline.expired
+        due = self.keepalive.due(time.monotonic())
+        if due is Due.PING:
+            self.send_ping()
+        elif due is Due.TIMEOUT:
+            self._verdict = WebSocketTimeoutException("ping/pong timed out")
+        return due is Due.TIMEOUT
+
+    def _conclude(self) -> bool:
+        if self._verdict is None:
+            return self._settle()
+        self.finish(self._verdict)
+        return False
+
+    def _end_deadline(self) -> Deadline | None:
+        if self._drain is None and self._close_request is not None:
+            return self._close_request[2]
+        return self._drain
+
+    def until_check(self) -> float | None:
+        """Seconds until ``on_check`` has something to do, None if it never has."""
+        deadline = self._end_deadline()
+        if deadline is not None:
+            return 0 if deadline.expired else deadline.remaining()
+        at = self.keepalive.deadline()
+        return None if at is None else max(0.0, at - time.monotonic())
+
+    def going(self) -> bool:
+        return not self.finished.is_set()
+
+    def _arm_timer(self) -> None:
+        """Ask a foreign loop to call at the next deadline."""
+        if not isinstance(self.dispatcher, WrappedDispatcher) or self.finished.is_set():
+            return
+        delay = self.until_check()
+        if delay is None or not self.dispatcher.has_timers:
+            return
+        at = time.monotonic() + delay
+        if self._timer_at is None or at < self._timer_at:
+            self._timer_at = at
+            self.dispatcher.timeout(delay, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer_at = None
+        if not self.finished.is_set() and self._is_over():
+            # The loop still watches the socket: it lets go of it only when on_readable says
+            # so, and the end of the stream makes it readable.
+            self._expired = True
+            self._stream.transport.shutdown()
+        self._arm_timer()
+
+    def _wake(self) -> None:
+        wake = getattr(self.dispatcher, "wake", None)
+        if wake is not None:
+            wake()
+
+    def _settle(self) -> bool:
+        """End the run after a closing handshake, whole or not."""
+        core = self.ws._core
+        self.finish(None, core.close_received)
+        return False
+
+    # Events
+
+    def _deliver_all(self) -> bool:
+        """Call back for all events that are there; False ends the loop."""
+        app = self.app
+        events = self.ws._core.events
+        while events and not self.finished.is_set():
+            try:
+                event = events.popleft()
+            except IndexError:
+                break
+            if self._close_request is None and isinstance(event, (str, bytes)):
+                if app.on_data is not None:
+                    opcode = OP_TEXT if isinstance(event, str) else OP_BINARY
+                    app._callback(app.on_data, event, opcode, True)
+                app._callback(app.on_message, event)
+                continue
+            self._deliver_rare(event)
+        self._arm_timer()
+        return not self.finished.is_set()
+
+    def _deliver_rare(self, event: Any) -> None:
+        app = self.app
+        if isinstance(event, Close):
+            self._stream.answer_close(event)
+            self._drain = Deadline(LINGER)
+            if isinstance(self.dispatcher, WrappedDispatcher) and not self.dispatcher.has_timers:
+                self._settle()
+        elif isinstance(event, Exception):
+            self._on_failure(event)
+        elif isinstance(event, Pong):
+            self.keepalive.pong(event.payload)
+            app.last_pong_tm = time.time()
+            app._callback(app.on_pong, event.payload)
+        elif isinstance(event, Ping):
+            app._callback(app.on_ping, event.payload)
+        elif isinstance(event, Fragment) and self._close_request is None:
+            data = event.payload if event.text is None else event.text
+            app._callback(app.on_data, data, event.opcode, int(event.fin))
+            if event.opcode == OP_CONT:
+                app._callback(app.on_cont_message, data, int(event.fin))
+            else:
+                app._callback(app.on_message, data)
+
+    def _on_failure(self, error: Exception) -> None:
+        if self._close_request is not None and isinstance(
+            error, WebSocketConnectionClosedException
+        ):
+            # The program wanted the end, and here it is.
+            self._settle()
+            return
+        self._stream.fail(error)
+        self.finish(error)
+
+    # What any thread may do
+
+    def request_close(self, status: int | None, reason: bytes, timeout: float | None) -> None:
+        """Start the closing handshake; the loop sees it to its end."""
+        deadline = Deadline(timeout)
+        with self._lock:
+            if self._close_request is not None or self.finished.is_set():
+                return
+            self._close_request = (status, reason, deadline)
+            stream = self._stream
+        if stream is None:
+            return
+        # A connection that is lost already has its end in the loop.
+        with contextlib.suppress(WebSocketException):
+            stream.send_close(status, reason, deadline)
+        if not isinstance(self.dispatcher, WrappedDispatcher):
+            self._wake()
+        elif self.dispatcher.has_timers:
+            self._arm_timer()
+        else:
+            # Nothing would wake a loop without timers, and it may stop reading any time.
+            self.close_now()
+
+    def close_now(self) -> None:
+        """The rest of the closing handshake at once, without the loop."""
+        status, reason, deadline = self._close_request or (1000, b"", Deadline(0))
+        self.ws.close(status, reason, 0 if deadline.expired else deadline.remaining())
+        self._settle()
+
+    def disconnect(self, *_: Any) -> None:
+        """A foreign loop failed to write: let its reader find the end of the stream."""
+        self._stream.transport.shutdown()
+
+    def restart_keepalive(self) -> None:
+        """The next ping is due one interval from now."""
+        self.keepalive = Keepalive(*self._ping_settings, time.monotonic())
+
+    def send_ping(self) -> None:
+        """Send one ping of the keepalive."""
+        payload = self._ping_payload
+        data = payload.encode() if isinstance(payload, str) else bytes(payload)
+        now = time.monotonic()
+        self.app.last_ping_tm = time.time()
+        try:
+            self.ws.ping(data)
+        except WebSocketException as error:
+            # The reader finds out by itself when the connection is lost.
+            self.app._log_ping_failure(error)
+        self.keepalive.pinged(data, now)

@@ -1,0 +1,418 @@
+"""One open connection: a socket, its protocol state, and who may touch them when.
+
+Threads: any number may send (one lock), any number may receive (another lock), and any may
+close at any time. Every wait can be given a deadline.
+
+Two roads lead to the socket. The direct one moves bytes between the transport and the core.
+The outer one goes frame by frame through functions that the face hands in, for connections
+that are traced, that use methods a program has overridden, mask keys of its own, or an object
+that is no socket. The choice is made once, when the stream is made.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final, Protocol
+
+from ._exceptions import (
+    WebSocketConnectionClosedException,
+    WebSocketException,
+    WebSocketPayloadException,
+    WebSocketProtocolException,
+    WebSocketTimeoutException,
+)
+from ._protocol.connection import Connection, Event, Payload, State, close_payload, failure
+from ._protocol.frames import OP_CLOSE, OP_PING, OP_PONG
+from ._protocol.messages import Close, Frame, Ping
+from ._socket import Deadline
+from ._transport import transport_for
+
+# How long to wait for the peer to end the TCP connection after the closing handshake, which
+# a server should do first (RFC 6455 section 7.1.1), or after an error: closing with unread
+# bytes would reset the connection and could destroy our Close frame on its way.
+LINGER: Final = 0.5
+
+# Section 5.5.3 allows to answer the latest pings only; a peer that sends faster than it
+# reads must not fill our memory.
+_MAX_QUEUED: Final = 16
+_MAX_WAITERS: Final = 1024
+
+
+class Lock(Protocol):
+    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool: ...
+    def release(self) -> None: ...
+
+
+class PongWaiter:
+    """A ping that was sent, and the pong that answers it (RFC 6455 section 5.5.3).
+
+    Attributes:
+        payload: what the ping carried.
+        rtt: seconds between the ping and its pong, None while there is none.
+    """
+
+    def __init__(self, stream: Stream, payload: bytes) -> None:
+        self.payload = payload
+        self.rtt: float | None = None
+        self._stream = stream
+        self._sent = time.monotonic()
+        self._wake = threading.Event()
+
+    @property
+    def done(self) -> bool:
+        """Whether the pong has come."""
+        return self.rtt is not None
+
+    def wait(self, timeout: float | None = None) -> float:
+        """Wait for the pong and return the round-trip time in seconds.
+
+        What arrives in the meantime is kept for the receiving methods; another thread may be
+        receiving at the same time.
+
+        Parameters:
+            timeout: seconds, None for no limit.
+
+        Raises:
+            WebSocketTimeoutException: the pong did not come in time.
+            WebSocketConnectionClosedException: the connection ended before it came.
+        """
+        deadline = Deadline(timeout)
+        while self.rtt is None:
+            self._wake.clear()
+            if self._stream.try_read(deadline):
+                continue
+            self._wake.wait(deadline.remaining())
+        return self.rtt
+
+    def acknowledge(self) -> None:
+        self.rtt = time.monotonic() - self._sent
+        self._wake.set()
+
+    def wake(self) -> None:
+        """Let the waiting thread look again: nobody else is reading now."""
+        self._wake.set()
+
+
+class Stream:
+    """See the module's text.
+
+    Parameters:
+        sock: a connected socket, or an object with ``recv`` and ``send``.
+        core: the protocol state.
+        lock: held while frames are encoded and written.
+        readlock: held while the socket is read.
+        answer_ping: called with the payload of each ping, instead of the pong that is sent
+            otherwise.
+
+    Attributes:
+        read_frame: the outer road in: returns the next frame. None for the direct road.
+        write_frame: the outer road out: sends a control frame (opcode, payload).
+        on_shutdown: called when the socket has been closed, by whichever thread did it.
+    """
+
+    def __init__(
+        self,
+        sock: Any,
+        core: Connection,
+        lock: Lock,
+        readlock: Lock,
+        *,
+        answer_ping: Callable[[bytes], Any] | None = None,
+    ) -> None:
+        self.sock = sock
+        self.core = core
+        self.transport = transport_for(sock)
+        self.read_deadline: Deadline | None = None
+        self.write_deadline: Deadline | None = None
+        self.on_shutdown: Callable[[], Any] | None = None
+        self._lock = lock
+        self._readlock = readlock
+        self.read_frame: Callable[[], Frame] | None = None
+        self.write_frame: Callable[[int, bytes], Any] | None = None
+        self._answer_ping = answer_ping
+        self._unsent: memoryview | None = None
+        self._queued: deque[tuple[int, bytes]] = deque(maxlen=_MAX_QUEUED)
+        self._pings: deque[PongWaiter] = deque(maxlen=_MAX_WAITERS)
+        self._shut = False
+
+    # Receiving
+
+    def next_event(self, deadline: Deadline | None = None) -> Event:
+        """The next thing that was received, in its order; waits for it.
+
+        Raises:
+            WebSocketTimeoutException: nothing whole came in time; what came is kept.
+            WebSocketConnectionClosedException: there is nothing more to come.
+        """
+        events = self.core.events
+        while True:
+            try:
+                return events.popleft()
+            except IndexError:
+                self.fill(deadline)
+
+    def fill(self, deadline: Deadline | None = None) -> None:
+        """Read once, unless another thread has brought events in the meantime."""
+        if not self._acquire(self._readlock, deadline):
+            raise WebSocketTimeoutException("The receive timed out: another thread is receiving")
+        try:
+            if not self.core.events:
+                self._read(deadline)
+        finally:
+            self._release_reader()
+
+    def try_read(self, deadline: Deadline) -> bool:
+        """Read once if no other thread is reading; False if one is."""
+        if not self._readlock.acquire(blocking=False):
+            return False
+        try:
+            self._read(deadline)
+        finally:
+            self._release_reader()
+        return True
+
+    def _release_reader(self) -> None:
+        self._readlock.release()
+        if self._pings:
+            for waiter in tuple(self._pings):
+                waiter.wake()
+
+    def _read(self, deadline: Deadline | None) -> None:
+        core = self.core
+        if core.ended or self._shut:
+            raise WebSocketConnectionClosedException("Connection is already closed.")
+        self.read_deadline = deadline
+        try:
+            if self.read_frame is not None:
+                core.accept(self.read_frame())
+            else:
+                with core.buffer.writable() as free:
+                    count = self.transport.recv_into(free, deadline)
+                if count:
+                    core.received(count)
+                else:
+                    core.eof()
+        except (WebSocketProtocolException, WebSocketPayloadException) as error:
+            core.ended = True
+            core.events.append(error)
+        except WebSocketConnectionClosedException as error:
+            core.eof(None if core.close_sent else error)
+        finally:
+            self.read_deadline = None
+        while core.controls:
+            control = core.controls.popleft()
+            if not isinstance(control, Ping):
+                self._acknowledge(control.payload)
+            elif self._answer_ping is not None:
+                self._answer_ping(control.payload)
+            else:
+                self._send_soon(OP_PONG, control.payload)
+
+    # Sending
+
+    def send(self, opcode: int, payload: Payload) -> int:
+        """Send one frame by the direct road; return its size in bytes."""
+        self._lock.acquire()
+        try:
+            frame = self.core.encode(opcode, payload)
+            if self._unsent is not None:
+                self.write(frame)
+            else:
+                sent = self.transport.send(frame)
+                if sent < len(frame):
+                    self._unsent = memoryview(frame)[sent:]
+                    self.write(b"")
+            return len(frame)
+        finally:
+            self._release_writer()
+
+    def write(self, data: bytes, send: Callable[[Any], int] | None = None) -> None:
+        """Write all of ``data``; the lock is held.
+
+        If the time is over in the middle of a frame, the rest of it goes out before the next
+        one, as half a frame would make nonsense of all that follows.
+        """
+        send = send or (lambda rest: self.transport.send(rest, self.write_deadline))
+        while self._unsent is not None:
+            self._unsent = self._unsent[send(self._unsent) :]
+            if not self._unsent:
+                self._unsent = None
+        rest = memoryview(data)
+        while rest:
+            try:
+                rest = rest[send(rest) :]
+            except WebSocketTimeoutException:
+                if len(rest) < len(data):
+                    self._unsent = rest
+                raise
+
+    def _release_writer(self) -> None:
+        self._lock.release()
+        if self._queued:
+            self._flush_queued()
+
+    def _send_soon(self, opcode: int, payload: bytes) -> None:
+        """Send a control frame now, or after the frame that another thread is sending.
+
+        A reader must not wait for a writer: the writer may be waiting for the peer to read,
+        and the peer for us.
+        """
+        self._queued.append((opcode, payload))
+        self._flush_queued()
+
+    def _flush_queued(self) -> None:
+        # Who finds the lock taken leaves its frame to the holder, which looks here again
+        # after it has released the lock.
+        while self._queued and self._lock.acquire(blocking=False):
+            try:
+                # A connection that can't send any more is noticed by its reader.
+                with contextlib.suppress(WebSocketException, IndexError):
+                    self._send_control(*self._queued.popleft())
+            finally:
+                self._lock.release()
+
+    def _send_control(self, opcode: int, payload: bytes) -> None:
+        if self.write_frame is not None:
+            self.write_frame(opcode, payload)
+        else:
+            self.write(self.core.encode(opcode, payload))
+
+    def ping(self, payload: bytes, send: Callable[[int, bytes], Any]) -> PongWaiter:
+        waiter = PongWaiter(self, payload)
+        self._pings.append(waiter)
+        try:
+            send(OP_PING, payload)
+        except BaseException:
+            with contextlib.suppress(ValueError):
+                self._pings.remove(waiter)
+            raise
+        return waiter
+
+    def _acknowledge(self, payload: bytes) -> None:
+        """A pong answers the ping with its payload and, as peers may skip some, all before."""
+        if any(waiter.payload == payload for waiter in self._pings):
+            while self._pings:
+                waiter = self._pings.popleft()
+                waiter.acknowledge()
+                if waiter.payload == payload:
+                    break
+
+    # Closing
+
+    def send_close(
+        self, code: int | None, reason: str | bytes, deadline: Deadline | None = None
+    ) -> None:
+        """Send our Close frame, unless one was sent."""
+        payload = close_payload(code, reason)
+        if not self._acquire(self._lock, deadline):
+            raise WebSocketTimeoutException("The close timed out: another thread is sending")
+        try:
+            if self.core.close_sent is None and self.core.state is not State.CLOSED:
+                self.write_deadline = deadline
+                self._send_control(OP_CLOSE, payload)
+        finally:
+            self.write_deadline = None
+            self._lock.release()
+
+    def answer_close(self, close: Close) -> None:
+        """Answer the peer's Close frame with its own code (RFC 6455 section 5.5.1)."""
+        self.core.close_received = close
+        with contextlib.suppress(WebSocketException):
+            self.send_close(close.code, b"", Deadline(LINGER))
+
+    def fail(self, error: Exception) -> None:
+        """Close the connection because of what the peer sent (section 7.1.7)."""
+        deadline = Deadline(LINGER)
+        if getattr(error, "close_code", None) is not None:
+            with contextlib.suppress(WebSocketException):
+                self.send_close(*failure(error), deadline)
+                self._await_end(deadline)
+        self.shutdown()
+
+    def close(self, code: int | None, reason: str | bytes, timeout: float | None) -> None:
+        """The closing handshake, and the end of the socket whatever becomes of it.
+
+        Parameters:
+            timeout: seconds for all of it, None for no limit.
+        """
+        deadline = Deadline(timeout)
+        try:
+            with contextlib.suppress(WebSocketException):
+                self.send_close(code, reason, deadline)
+                self._await_close(deadline)
+        finally:
+            self.shutdown()
+
+    def _await_close(self, deadline: Deadline) -> None:
+        if not self._acquire(self._readlock, deadline):
+            return
+        core = self.core
+        try:
+            while core.close_received is None:
+                while core.events:
+                    event = core.events.popleft()
+                    if isinstance(event, Close):
+                        core.close_received = event
+                        break
+                else:
+                    if core.ended:
+                        return
+                    self._read(deadline)
+        finally:
+            self._release_reader()
+        self._await_end(deadline.sooner(LINGER))
+
+    def _await_end(self, deadline: Deadline) -> None:
+        """Read until the peer has ended the stream; what it still says doesn't count."""
+        if self._acquire(self._readlock, deadline):
+            try:
+                with memoryview(bytearray(4096)) as scratch:
+                    while self.transport.recv_into(scratch, deadline):
+                        pass
+            finally:
+                self._release_reader()
+
+    def drained(self) -> bool:
+        """Throw away what can be read at once; True at the end of the stream."""
+        if not self._readlock.acquire(blocking=False):
+            return False
+        try:
+            with memoryview(bytearray(65536)) as scratch:
+                # A bounded number of reads: a peer that never stops must not keep us here.
+                for _ in range(16):
+                    if not self.transport.recv_into(scratch, Deadline(0)):
+                        return True
+        except WebSocketTimeoutException:
+            pass
+        except WebSocketConnectionClosedException:
+            return True
+        finally:
+            self._release_reader()
+        return False
+
+    def shutdown(self) -> None:
+        """End the connection now. Threads that are blocked in it come back."""
+        if self._shut:
+            return
+        self._shut = True
+        self.transport.shutdown()
+        # Wait until they have: a descriptor that is closed under a thread that is about to
+        # use it may by then be somebody else's.
+        for lock in (self._readlock, self._lock):
+            if lock.acquire(timeout=1):
+                lock.release()
+        self.transport.close()
+        self.core.eof()
+        if self.on_shutdown is not None:
+            self.on_shutdown()
+
+    @staticmethod
+    def _acquire(lock: Lock, deadline: Deadline | None) -> bool:
+        if deadline is None:
+            return lock.acquire()
+        limit = deadline.remaining() if not deadline.expired else 0.0
+        return lock.acquire(timeout=-1 if limit is None else limit)

@@ -1,0 +1,246 @@
+"""How a connection reads and writes its socket: with deadlines, with TLS, from many threads.
+
+A transport moves bytes and maps errors; it knows no frames. Three kinds: real sockets, TLS
+sockets, and objects that merely look like a socket (test doubles).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import select
+import socket
+import threading
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from ._exceptions import WebSocketConnectionClosedException, WebSocketTimeoutException
+from ._socket import Deadline, map_io_error
+from ._ssl_compat import ssl
+
+_DONTWAIT = getattr(socket, "MSG_DONTWAIT", 0)
+
+
+class Transport(Protocol):
+    """What the faces need of a socket. ``deadline`` None means: the timeout that is set."""
+
+    timeout: float | None
+
+    def recv_into(self, view: memoryview, deadline: Deadline | None = None) -> int:
+        """Read what is there, 0 at the end of the stream."""
+        ...
+
+    def send(self, data: bytes | memoryview, deadline: Deadline | None = None) -> int:
+        """Write a part of ``data``, return its size."""
+        ...
+
+    def pending(self) -> bool:
+        """Whether bytes wait inside the transport, where a selector can't see them."""
+        ...
+
+    def shutdown(self) -> None:
+        """End both directions now: a read that is blocked in another thread returns."""
+        ...
+
+    def close(self) -> None: ...
+
+
+def wait_for(sock: Any, write: bool, deadline: Deadline | None) -> bool:
+    """Wait until the socket can be read (or written); False when the deadline came first."""
+    timeout = None if deadline is None else 0.0 if deadline.expired else deadline.remaining()
+    if hasattr(select, "poll"):
+        poll = select.poll()
+        poll.register(sock, select.POLLOUT if write else select.POLLIN)
+        # Rounded up: a wait that ends too early would turn into a busy loop.
+        return bool(poll.poll(None if timeout is None else int(timeout * 1000) + bool(timeout)))
+    if write:
+        return bool(select.select([], [sock], [sock], timeout)[1])
+    return bool(select.select([sock], [], [], timeout)[0])
+
+
+def timed_out(action: str, deadline: Deadline | None, timeout: float | None) -> Exception:
+    limit = deadline.timeout if deadline is not None else timeout
+    return WebSocketTimeoutException(f"{action} timed out after {limit} s")
+
+
+class SocketTransport:
+    """A plain socket. Waiting is left to the socket's own timeout where no deadline is given."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+
+    @property
+    def timeout(self) -> float | None:
+        return self._sock.gettimeout()
+
+    @timeout.setter
+    def timeout(self, value: float | None) -> None:
+        self._sock.settimeout(value)
+
+    def recv_into(self, view: memoryview, deadline: Deadline | None = None) -> int:
+        try:
+            if deadline is not None:
+                if _DONTWAIT and deadline.expired and self._sock.gettimeout() is None:
+                    return self._sock.recv_into(view, 0, _DONTWAIT)
+                if not wait_for(self._sock, False, deadline):
+                    raise timed_out("The receive", deadline, None)
+            return self._sock.recv_into(view)
+        except OSError as error:
+            raise self._mapped("The receive", error, deadline) from error
+
+    def send(self, data: bytes | memoryview, deadline: Deadline | None = None) -> int:
+        try:
+            while deadline is not None:
+                if not wait_for(self._sock, True, deadline):
+                    raise timed_out("The send", deadline, None)
+                with contextlib.suppress(BlockingIOError):
+                    return self._sock.send(data, _DONTWAIT)
+            return self._sock.send(data)
+        except OSError as error:
+            raise self._mapped("The send", error, deadline) from error
+
+    def _mapped(self, action: str, error: OSError, deadline: Deadline | None) -> BaseException:
+        if isinstance(error, (TimeoutError, BlockingIOError)):
+            return timed_out(action, deadline, self._sock.gettimeout())
+        return map_io_error(error) or error
+
+    def pending(self) -> bool:
+        return False
+
+    def shutdown(self) -> None:
+        with contextlib.suppress(OSError):
+            self._sock.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            self._sock.close()
+
+
+class TLSTransport:
+    """A TLS socket, kept non-blocking.
+
+    OpenSSL allows one thread at a time in a connection, and a read may have to write (and
+    the reverse) when keys are updated. So each call into it is made under a lock and never
+    blocks; waiting happens outside the lock. A timeout that a program sets on the socket
+    itself is noticed and taken over.
+    """
+
+    def __init__(self, sock: Any) -> None:
+        self._sock = sock
+        self._lock = threading.Lock()
+        self._closed = False
+        self.timeout = sock.gettimeout()
+        sock.settimeout(0)
+
+    def recv_into(self, view: memoryview, deadline: Deadline | None = None) -> int:
+        return self._call("The receive", self._sock.recv_into, view, deadline)
+
+    def send(self, data: bytes | memoryview, deadline: Deadline | None = None) -> int:
+        return self._call("The send", self._sock.send, data, deadline)
+
+    def _call(
+        self,
+        action: str,
+        operation: Callable[[Any], int],
+        argument: bytes | memoryview,
+        deadline: Deadline | None,
+    ) -> int:
+        limit = deadline
+        while True:
+            with self._lock:
+                if self._closed:
+                    raise WebSocketConnectionClosedException("Connection is already closed.")
+                foreign = self._sock.gettimeout()
+                if foreign != 0:
+                    self.timeout = foreign
+                    self._sock.settimeout(0)
+                try:
+                    return operation(argument)
+                except ssl.SSLWantReadError:
+                    write = False
+                except ssl.SSLWantWriteError:
+                    write = True
+                except OSError as error:
+                    raise (map_io_error(error) or error) from error
+            if limit is None:
+                limit = Deadline(self.timeout)
+            if not wait_for(self._sock, write, limit):
+                raise timed_out(action, limit, self.timeout)
+
+    def pending(self) -> bool:
+        return not self._closed and self._sock.pending() > 0
+
+    def shutdown(self) -> None:
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            # Say goodbye if that can be done at once (close_notify, RFC 8446 section 6.1).
+            # SSLSocket.shutdown would drop the TLS layer under a thread that still reads.
+            with contextlib.suppress(OSError, ValueError):
+                self._sock.unwrap()
+            with contextlib.suppress(OSError):
+                socket.socket.shutdown(self._sock, socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        self._closed = True
+        with contextlib.suppress(OSError):
+            self._sock.close()
+
+
+class DoubleTransport:
+    """Anything with ``recv(n)`` and ``send(b)``: a test double, a channel of another library."""
+
+    def __init__(self, sock: Any) -> None:
+        self._sock = sock
+
+    @property
+    def timeout(self) -> float | None:
+        get: Callable[[], float | None] | None = getattr(self._sock, "gettimeout", None)
+        return get() if get is not None else None
+
+    @timeout.setter
+    def timeout(self, value: float | None) -> None:
+        setter = getattr(self._sock, "settimeout", None)
+        if setter is not None:
+            setter(value)
+
+    def recv(self, size: int) -> bytes:
+        try:
+            return bytes(self._sock.recv(size))
+        except OSError as error:
+            raise (map_io_error(error) or error) from error
+
+    def recv_into(self, view: memoryview, deadline: Deadline | None = None) -> int:
+        data = self.recv(len(view))
+        view[: len(data)] = data
+        return len(data)
+
+    def send(self, data: bytes | memoryview, deadline: Deadline | None = None) -> int:
+        try:
+            sent = self._sock.send(bytes(data))
+        except OSError as error:
+            raise (map_io_error(error) or error) from error
+        return len(data) if sent is None else int(sent)
+
+    def pending(self) -> bool:
+        return False
+
+    def shutdown(self) -> None:
+        end = getattr(self._sock, "shutdown", None)
+        if end is not None:
+            with contextlib.suppress(OSError):
+                end(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            self._sock.close()
+
+
+def transport_for(sock: Any) -> Transport:
+    """The transport for a socket object, chosen once per connection."""
+    # Asked of the class: a mock answers to every name on the instance.
+    if not callable(getattr(type(sock), "recv_into", None)):
+        return DoubleTransport(sock)
+    if isinstance(sock, ssl.SSLSocket):
+        return TLSTransport(sock)
+    return SocketTransport(sock)
