@@ -54,8 +54,9 @@ class Server:
     def close(self) -> None:
         self._closing = True
         # Wakes the accept on every platform, where closing the listener does not.
-        with contextlib.suppress(OSError):
-            socket.create_connection((self.host, self.port), 1).close()
+        with contextlib.suppress(OSError), socket.socket(self._listener.family) as waker:
+            waker.settimeout(1)
+            waker.connect((self.host, self.port))
         self._threads[0].join(DEADLINE)
         self._listener.close()
         for peer in self._peers:

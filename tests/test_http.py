@@ -6,6 +6,7 @@ import gc
 import io
 import logging
 import os
+import signal
 import socket
 import sys
 import threading
@@ -273,13 +274,26 @@ def test_a_deadline_that_has_passed_dials_nobody() -> None:
         assert server.accepted == 0
 
 
+@pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="needs a signal to send to itself")
 def test_an_interrupt_closes_the_socket() -> None:
-    class Interrupting:
-        def __index__(self) -> int:
-            raise KeyboardInterrupt
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
 
-    with serve(echo) as server, pytest.raises(KeyboardInterrupt):
-        dial(f"ws://127.0.0.1:{server.port}/", options(sockopt=[(1, 1, Interrupting())]))
+    before = signal.signal(signal.SIGUSR1, interrupt)
+    timer = threading.Timer(0.1, os.kill, [os.getpid(), signal.SIGUSR1])
+    try:
+        with black_hole() as port:
+            timer.start()
+            with pytest.raises(KeyboardInterrupt):
+                dial(f"ws://127.0.0.1:{port}/")
+    finally:
+        timer.cancel()
+        signal.signal(signal.SIGUSR1, before)
+
+
+def test_an_option_that_no_socket_takes() -> None:
+    with serve(echo) as server, pytest.raises(WebSocketArgumentException, match=r"sockopt.*'on'"):
+        dial(f"ws://127.0.0.1:{server.port}/", options(sockopt=[(1, 9, "on")]))
 
 
 # --- prepared sockets --------------------------------------------------------------------
@@ -335,14 +349,16 @@ def test_tunnel_through_an_http_proxy() -> None:
 
 def test_credentials_for_the_proxy() -> None:
     seen: list[bytes] = []
-    with serve(http_proxy(seen)) as server:
-        with dial(
+    with (
+        serve(http_proxy(seen)) as server,
+        dial(
             "ws://example.com/",
             http_proxy_host="127.0.0.1",
             http_proxy_port=server.port,
             http_proxy_auth=("user", "hunter2"),
-        ):
-            pass
+        ),
+    ):
+        pass
     expected = b"Proxy-Authorization: Basic " + base64.b64encode(b"user:hunter2") + b"\r\n"
     assert expected in seen[0]
 
@@ -463,14 +479,16 @@ def test_exempt_hosts_are_dialled_directly(monkeypatch: pytest.MonkeyPatch, form
 
 
 def test_no_proxy_with_an_explicit_proxy() -> None:
-    with serve(echo) as server:
-        with dial(
+    with (
+        serve(echo) as server,
+        dial(
             f"ws://127.0.0.1:{server.port}/",
             http_proxy_host="127.0.0.1",
             http_proxy_port=unused_port(),
             http_no_proxy=["127.0.0.1"],
-        ) as sock:
-            assert_echoes(sock)
+        ) as sock,
+    ):
+        assert_echoes(sock)
 
 
 @pytest.mark.parametrize("port", ["http", -1, 65536, "80 80"])

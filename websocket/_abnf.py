@@ -75,7 +75,9 @@ VALID_CLOSE_STATUS: Final = WIRE_CLOSE_CODES
 numpy: Any = None
 
 
-def _mask(mask_value: array.array[int], data_value: array.array[int]) -> bytes:
+def _mask(  # pyright: ignore[reportUnusedFunction]
+    mask_value: array.array[int], data_value: array.array[int]
+) -> bytes:
     """XOR ``data_value`` with the repeated ``mask_value``, both arrays of bytes."""
     return _accel.mask(mask_value.tobytes(), data_value.tobytes())
 
@@ -371,12 +373,16 @@ class continuous_frame:
         Raises:
             WebSocketProtocolException: a frame that can't come at this point.
         """
-        order = MessageAssembler(None, False, False)
-        order.opcode = self.recving_frames or 0
-        order.check_start(frame.opcode, 0)
+        if frame.opcode in (OP_CONT, OP_TEXT, OP_BINARY):
+            order = MessageAssembler(None, False, False)
+            order.opcode = self.recving_frames or 0
+            order.check_start(frame.opcode, 0)
 
     def add(self, frame: ABNF) -> None:
         if self.cont_data:
+            # Joined in place: the work must not grow with the square of the fragments.
+            if isinstance(self.cont_data[1], bytes):
+                self.cont_data[1] = bytearray(self.cont_data[1])
             self.cont_data[1] += frame.data
         else:
             if frame.opcode != OP_CONT:
@@ -396,12 +402,13 @@ class continuous_frame:
             WebSocketPayloadException: joined text is not UTF-8.
         """
         assert self.cont_data is not None
-        opcode, frame.data = self.cont_data
+        opcode, data = self.cont_data
         self.cont_data = None
+        frame.data = bytes(data) if isinstance(data, bytearray) else data
         if opcode == OP_TEXT and not (self.fire_cont_frame or self.skip_utf8_validation):
             try:
-                bytes(frame.data).decode()
-            except UnicodeDecodeError as error:
+                frame_of(frame).payload.decode()
+            except UnicodeError as error:
                 raise WebSocketPayloadException(f"cannot decode: {frame.data!r}") from error
         return opcode, frame
 

@@ -34,7 +34,7 @@ def set_reconnect(reconnectInterval: float) -> None:
         reconnectInterval: seconds between two attempts, 0 for none.
     """
     global RECONNECT
-    RECONNECT = reconnectInterval
+    RECONNECT = reconnectInterval  # pyright: ignore[reportConstantRedefinition]
 
 
 setReconnect = set_reconnect
@@ -91,7 +91,7 @@ class WebSocketApp:
         socket: Any = None,
     ) -> None:
         self.url = url
-        self.header = header if header is not None else []
+        self.header: Any = header if header is not None else []
         self.cookie = cookie
         self.subprotocols = subprotocols
         self.get_mask_key = get_mask_key
@@ -236,6 +236,8 @@ class WebSocketApp:
             WebSocketException: this app is running already.
         """
         check_settings(ping_interval, ping_timeout)
+        if RECONNECT if reconnect is None else reconnect:
+            _logger.warning("reconnect is not available in this version: connecting once")
         if self._run is not None or self.sock is not None:
             raise WebSocketException("socket is already opened: this app is running")
         ws = WebSocket(
@@ -369,7 +371,8 @@ class WebSocketApp:
         data = close_frame.data if isinstance(close_frame, ABNF) else close_frame
         if not data:
             return None, None
-        return tuple(parse_close(bytes(data)))
+        close = parse_close(bytes(data))
+        return close.code, close.reason
 
     # Keepalive under the names of earlier releases
 

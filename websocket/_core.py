@@ -1,8 +1,12 @@
 """The blocking face: ``WebSocket`` and ``create_connection``.
 
-A thin driver: the rules stand in ``_protocol``, dialling in ``_http``, the opening handshake
-in ``_handshake``, and the order of reads, writes and closing among threads in ``_stream``.
+A thin driver: the rules stand in ``_protocol``, dialling and the opening handshake in
+``_open``, and the order of reads, writes and closing among threads in ``_stream``. It is long
+because the documented class has so many methods, each of a few lines under its docstring.
 """
+
+# Programs import constants of other modules from here.
+# pyright: reportUnusedImport=false
 
 from __future__ import annotations
 
@@ -11,29 +15,39 @@ from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Any
 
-from ._abnf import ABNF, STATUS_NORMAL, abnf_of_event, frame_buffer, frame_of
+from ._abnf import (  # noqa: F401
+    ABNF,
+    STATUS_ABNORMAL_CLOSED,
+    STATUS_BAD_GATEWAY,
+    STATUS_GOING_AWAY,
+    STATUS_INVALID_EXTENSION,
+    STATUS_INVALID_PAYLOAD,
+    STATUS_MESSAGE_TOO_BIG,
+    STATUS_NORMAL,
+    STATUS_POLICY_VIOLATION,
+    STATUS_PROTOCOL_ERROR,
+    STATUS_STATUS_NOT_AVAILABLE,
+    STATUS_TLS_HANDSHAKE_ERROR,
+    STATUS_UNEXPECTED_CONDITION,
+    STATUS_UNSUPPORTED_DATA_TYPE,
+    abnf_of_event,
+    frame_buffer,
+    frame_of,
+)
 from ._exceptions import (
-    WebSocketBadStatusException,
     WebSocketConnectionClosedException,
     WebSocketProtocolException,
 )
-from ._handshake import (
-    SUPPORTED_REDIRECT_STATUSES,
-    handshake,
-    handshake_response,
-    redirect_options,
-)
-from ._http import connect, proxy_info
+from ._handshake import SUPPORTED_REDIRECT_STATUSES, handshake_response  # noqa: F401
 from ._logging import isEnabledForTrace, trace
+from ._open import open_connection
 from ._protocol.connection import DEFAULT_MAX_SIZE, Connection, Event, Payload, close_payload
 from ._protocol.frames import OP_BINARY, OP_CLOSE, OP_PING, OP_PONG, OP_TEXT
-from ._protocol.handshake import redirect_target
-from ._protocol.messages import Close, Fragment, Frame, Ping
-from ._socket import Deadline, getdefaulttimeout, sock_opt
-from ._ssl_compat import ssl
+from ._protocol.messages import Close, Fragment, Frame, Ping, Pong
+from ._socket import DEFAULT_SOCKET_OPTION, Deadline, getdefaulttimeout, sock_opt  # noqa: F401
+from ._ssl_compat import HAVE_CONTEXT_CHECK_HOSTNAME, HAVE_SSL, ssl  # noqa: F401
 from ._stream import PongWaiter, Stream
 from ._transport import DoubleTransport
-from ._url import URL
 from ._utils import NoLock
 
 __all__ = ["WebSocket", "create_connection"]
@@ -140,7 +154,7 @@ class WebSocket:
         elif self.sock_opt.timeout is None:
             self.sock_opt.timeout = getdefaulttimeout()
         options["deadline"] = Deadline(self.sock_opt.timeout)
-        sock, response = self._dial(url, options)
+        sock, response = open_connection(url, self.sock_opt, options)
         try:
             self.sock = sock
             self.handshake_response = response
@@ -155,33 +169,6 @@ class WebSocket:
             self.connected = False
             sock.close()
             raise
-
-    def _dial(self, url: str, options: dict[str, Any]) -> tuple[Any, handshake_response]:
-        """Dial and shake hands, wherever redirects lead."""
-        limit = options.pop("redirect_limit", 3)
-        prepared = options.pop("socket", None)
-        target = URL.parse(url)
-        while True:
-            sock, address = connect(
-                url, self.sock_opt, proxy_info(**options), prepared, options["deadline"]
-            )
-            try:
-                response = handshake(sock, target, *address, **options)
-                if response.status not in SUPPORTED_REDIRECT_STATUSES:
-                    return sock, response
-                if prepared is not None:
-                    raise _redirected(response, "a prepared socket leads to one server only")
-                if limit <= 0:
-                    raise _redirected(response, "redirect_limit is reached")
-                assert response.head is not None
-                following = redirect_target(target, response.head)
-            except BaseException:
-                sock.close()
-                raise
-            sock.close()
-            limit -= 1
-            options = redirect_options(options, target, following)
-            url, target = str(following), following
 
     @property
     def sock(self) -> Any:
@@ -450,7 +437,7 @@ class WebSocket:
                 return abnf_of_event(event)
             if isinstance(event, Close):
                 return OP_CLOSE, ABNF(1, 0, 0, 0, OP_CLOSE, 0, event.payload)
-            if control_frame:
+            if control_frame and isinstance(event, (Ping, Pong)):
                 opcode = OP_PING if isinstance(event, Ping) else OP_PONG
                 return opcode, ABNF(1, 0, 0, 0, opcode, 0, event.payload)
 
@@ -498,7 +485,13 @@ class WebSocket:
     def _next_event(self, deadline: Deadline | None) -> Event:
         """The next event; what ends the connection is carried out."""
         stream = self._open_stream()
-        event = stream.next_event(deadline)
+        try:
+            event = stream.next_event(deadline)
+        except WebSocketConnectionClosedException:
+            # Nothing more will come, so nobody needs the socket.
+            self._forget(stream)
+            stream.shutdown()
+            raise
         if isinstance(event, Close):
             self.connected = False
             stream.answer_close(event)
@@ -593,18 +586,6 @@ class WebSocket:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
-
-
-def _redirected(response: handshake_response, why: str) -> WebSocketBadStatusException:
-    location = response.headers.get("location", "")
-    phrase = response.head.reason if response.head is not None else ""
-    return WebSocketBadStatusException(
-        f"Handshake status {response.status} {phrase}: the redirect to {location!r} was not"
-        f" followed, as {why}",
-        response.status,
-        phrase,
-        response.headers,
-    )
 
 
 def create_connection(

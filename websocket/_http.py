@@ -20,6 +20,7 @@ from typing import Any
 from . import _logging, _tls
 from ._exceptions import (
     WebSocketAddressException,
+    WebSocketArgumentException,
     WebSocketConnectionClosedException,
     WebSocketProxyException,
     WebSocketTimeoutException,
@@ -132,7 +133,8 @@ def connect(
         options: socket options, TLS options, and the timeout of the socket returned.
         proxy: the proxy; None stands for ``proxy_info()``.
         socket: a connected socket of the caller's, or None. It is used as it is: nothing is
-            dialled, no TLS is added, and its timeout changes only if ``options`` has one.
+            dialled, no TLS is added, and its timeout and options change only where
+            ``options`` has some.
         deadline: for all the steps together; by default ``options.timeout`` from now.
 
     Returns:
@@ -153,6 +155,9 @@ def connect(
     if socket is not None:
         if options.timeout is not None and hasattr(socket, "settimeout"):
             socket.settimeout(options.timeout)
+        if hasattr(socket, "setsockopt"):
+            for option in options.sockopt:
+                socket.setsockopt(*option)
         return socket, where
     if deadline is None:
         deadline = Deadline(options.timeout)
@@ -245,12 +250,21 @@ def _open_one(
         for option in DEFAULT_SOCKET_OPTION:
             _set_default(sock, option)
         for arguments in sockopt:
-            sock.setsockopt(*arguments)
+            _set_own(sock, arguments)
         sock.connect(address)
     except BaseException:
         sock.close()
         raise
     return sock
+
+
+def _set_own(sock: socket.socket, arguments: Sequence[Any]) -> None:
+    try:
+        sock.setsockopt(*arguments)
+    except TypeError as error:
+        raise WebSocketArgumentException(
+            f"sockopt has values that no socket takes: {tuple(arguments)!r} ({error})"
+        ) from error
 
 
 def _set_default(sock: socket.socket, option: tuple[int, int, int]) -> None:

@@ -7,14 +7,14 @@ sockets, and objects that merely look like a socket (test doubles).
 from __future__ import annotations
 
 import contextlib
-import select
 import socket
 import threading
 from collections.abc import Callable
+from selectors import EVENT_READ, EVENT_WRITE
 from typing import Any, Protocol
 
 from ._exceptions import WebSocketConnectionClosedException, WebSocketTimeoutException
-from ._socket import Deadline, map_io_error
+from ._socket import Deadline, map_io_error, wait_ready
 from ._ssl_compat import ssl
 
 _DONTWAIT = getattr(socket, "MSG_DONTWAIT", 0)
@@ -23,7 +23,13 @@ _DONTWAIT = getattr(socket, "MSG_DONTWAIT", 0)
 class Transport(Protocol):
     """What the faces need of a socket. ``deadline`` None means: the timeout that is set."""
 
-    timeout: float | None
+    @property
+    def timeout(self) -> float | None:
+        """Seconds that a read or write may take where it is given no deadline."""
+        ...
+
+    @timeout.setter
+    def timeout(self, value: float | None) -> None: ...
 
     def recv_into(self, view: memoryview, deadline: Deadline | None = None) -> int:
         """Read what is there, 0 at the end of the stream."""
@@ -47,14 +53,7 @@ class Transport(Protocol):
 def wait_for(sock: Any, write: bool, deadline: Deadline | None) -> bool:
     """Wait until the socket can be read (or written); False when the deadline came first."""
     timeout = None if deadline is None else 0.0 if deadline.expired else deadline.remaining()
-    if hasattr(select, "poll"):
-        poll = select.poll()
-        poll.register(sock, select.POLLOUT if write else select.POLLIN)
-        # Rounded up: a wait that ends too early would turn into a busy loop.
-        return bool(poll.poll(None if timeout is None else int(timeout * 1000) + bool(timeout)))
-    if write:
-        return bool(select.select([], [sock], [sock], timeout)[1])
-    return bool(select.select([sock], [], [], timeout)[0])
+    return wait_ready(sock, EVENT_WRITE if write else EVENT_READ, timeout)
 
 
 def timed_out(action: str, deadline: Deadline | None, timeout: float | None) -> Exception:
@@ -128,7 +127,7 @@ class TLSTransport:
         self._sock = sock
         self._lock = threading.Lock()
         self._closed = False
-        self.timeout = sock.gettimeout()
+        self.timeout: float | None = sock.gettimeout()
         sock.settimeout(0)
 
     def recv_into(self, view: memoryview, deadline: Deadline | None = None) -> int:
@@ -239,7 +238,8 @@ class DoubleTransport:
 def transport_for(sock: Any) -> Transport:
     """The transport for a socket object, chosen once per connection."""
     # Asked of the class: a mock answers to every name on the instance.
-    if not callable(getattr(type(sock), "recv_into", None)):
+    kind: Any = type(sock)  # pyright: ignore[reportUnknownVariableType]
+    if not callable(getattr(kind, "recv_into", None)):
         return DoubleTransport(sock)
     if isinstance(sock, ssl.SSLSocket):
         return TLSTransport(sock)

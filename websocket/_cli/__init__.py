@@ -1,0 +1,1 @@
+"""The parts of ``wsdump``: arguments, text for a terminal, console, session, demo."""

@@ -64,11 +64,12 @@ class Close(NamedTuple):
 class Text8:
     """UTF-8 checked piece by piece: a bad byte is refused as soon as it is seen."""
 
-    __slots__ = ("_decoder", "_position")
+    __slots__ = ("_decoder", "_held", "_position")
 
     def __init__(self) -> None:
         self._decoder = codecs.getincrementaldecoder("utf-8")()
-        self._position = 0
+        self._held = b""  # the beginning of a character whose end has not come
+        self._position = 0  # where in the text it stands
 
     def feed(self, data: bytes | bytearray | memoryview, final: bool = False) -> str:
         """Decode what ``data`` completes.
@@ -76,18 +77,24 @@ class Text8:
         Raises:
             WebSocketPayloadException: these bytes can't be part of UTF-8 text.
         """
-        held = len(self._decoder.getstate()[0])
         try:
             text = self._decoder.decode(data, final)
         except UnicodeDecodeError as error:
-            raise invalid_text(error, self._position - held) from error
-        self._position += len(data)
+            raise invalid_text(error, self._position) from error
+        size = len(self._held) + len(data)
+        self._held = self._decoder.getstate()[0]
+        self._position += size - len(self._held)
+        # Python's decoder waits for the third byte of a surrogate, but the second decides.
+        if self._held[:1] == b"\xed" and self._held[1:] >= b"\xa0":
+            bad = UnicodeDecodeError("utf-8", self._held, 0, 2, "surrogates not allowed")
+            raise invalid_text(bad, self._position) from bad
         return text
 
     def copy(self) -> Text8:
         """Another one at the same point of the same text."""
         twin = Text8()
         twin._decoder.setstate(self._decoder.getstate())
+        twin._held = self._held
         twin._position = self._position
         return twin
 

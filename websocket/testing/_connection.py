@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import struct
 import threading
 from collections.abc import Iterable, Iterator
 
 from .._exceptions import WebSocketConnectionClosedException, WebSocketException
-from .._protocol.connection import Connection, Payload, Role
+from .._protocol.connection import Connection, Payload, Role, close_payload
 from .._protocol.frames import OP_BINARY, OP_CONT, OP_TEXT
 from .._protocol.http11 import RequestHead
-from .._protocol.messages import Close, Fragment
+from .._protocol.messages import Close
 from .._socket import Deadline
 from .._stream import PongWaiter, Stream
 
@@ -152,24 +153,38 @@ class ServerConnection:
         Raises:
             WebSocketArgumentException: the code or the reason can't be sent.
         """
+        close_payload(code, reason)  # what can't be sent leaves the connection as it is
         deadline = Deadline(timeout)
-        ours = self._core.close_sent is None and self._core.close_received is None
         try:
             with contextlib.suppress(WebSocketException):
-                self.send_close(code, reason, deadline)
-                while ours:
+                self.send_close(code, reason, timeout)
+                while self._core.close_received is None:
                     event = self._stream.next_event(deadline)
                     if isinstance(event, Exception):
                         break
                     if isinstance(event, Close):
                         self._core.close_received = event
-                        break
         finally:
             self._stream.shutdown()
 
+    def send_close(
+        self, code: int | None = 1000, reason: str | bytes = b"", timeout: float | None = None
+    ) -> None:
+        """Send a Close frame and do nothing else; receiving goes on.
+
+        Parameters:
+            code, reason: see ``close``.
+            timeout: seconds that sending may take, None for no limit.
+        """
+        self._stream.send_close(code, reason, Deadline(timeout))
+
+    def shutdown(self) -> None:
+        """End the connection at once, without a closing handshake."""
+        self._stream.shutdown()
+
     def abort(self) -> None:
         """End the connection with a TCP reset, without a closing handshake."""
-        linger = struct.pack("ii", 1, 0)
+        linger = struct.pack("hh" if os.name == "nt" else "ii", 1, 0)
         with contextlib.suppress(OSError):
             self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
             # Closed before it is shut down: a FIN ahead of the reset would look like an end.

@@ -1,0 +1,82 @@
+"""Fixtures that several test files share."""
+
+from __future__ import annotations
+
+import gc
+import os
+import ssl
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from websocket import getdefaulttimeout, setdefaulttimeout
+
+DEADLINE = 10.0
+
+
+def descriptors() -> int:
+    """How many descriptors this process has open; always 0 where that can't be counted."""
+    return len(os.listdir("/proc/self/fd")) if sys.platform == "linux" else 0
+
+
+class LeakCheck:
+    """What was open when it was made, and whether it is no more than that now."""
+
+    def __init__(self) -> None:
+        gc.collect()
+        self._descriptors = descriptors()
+        self._threads = set(threading.enumerate())
+
+    def verify(self) -> None:
+        # A peer's thread may be on its last lines.
+        deadline = time.monotonic() + DEADLINE
+        for thread in set(threading.enumerate()) - self._threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+            assert not thread.is_alive(), f"{thread} was left behind"
+        # Before the collector could close what was forgotten.
+        assert descriptors() <= self._descriptors, "a descriptor was left open"
+
+
+@pytest.fixture
+def no_leaks() -> Iterator[LeakCheck]:
+    """Fails a test that leaves a descriptor or a thread behind."""
+    check = LeakCheck()
+    yield check
+    check.verify()
+
+
+@pytest.fixture
+def default_timeout() -> Iterator[None]:
+    """Puts back what the test changes with ``setdefaulttimeout``."""
+    before = getdefaulttimeout()
+    yield
+    setdefaulttimeout(before)
+
+
+class Certificates(NamedTuple):
+    """A certificate for localhost and 127.0.0.1, and the authority that signed it."""
+
+    ca_file: str
+    server: ssl.SSLContext
+
+    @property
+    def client(self) -> ssl.SSLContext:
+        return ssl.create_default_context(cafile=self.ca_file)
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    trustme = pytest.importorskip("trustme")
+    folder: Path = tmp_path_factory.mktemp("certificates")
+    authority = trustme.CA()
+    ca_file = folder / "ca.pem"
+    authority.cert_pem.write_to_path(str(ca_file))
+    leaf = authority.issue_cert("localhost", "127.0.0.1", "::1")
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    leaf.configure_cert(server)
+    return Certificates(str(ca_file), server)

@@ -1,0 +1,1 @@
+"""Peers and helpers that several test files share."""

@@ -1,0 +1,380 @@
+"""The hot functions. Each case is in a base class, which the test class of each twin inherits:
+all twins face the same."""
+
+from __future__ import annotations
+
+import collections
+import itertools
+import random
+import subprocess
+import sys
+import threading
+from types import ModuleType
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from websockets.frames import Frame as OtherFrame
+from websockets.streams import StreamReader
+from wire import KEY, frame, naive_mask, parse
+
+from websocket import _accel
+from websocket._accel import py
+
+BORDERS = [0, 1, 2, 3, 4, 5, 124, 125, 126, 127, 128, 65535, 65536, 65537, 200_000]
+
+
+def other_parse(data: bytes, *, mask: bool) -> OtherFrame:
+    """One frame as another library reads it."""
+    reader = StreamReader()
+    reader.feed_data(data)
+    reading = OtherFrame.parse(reader.read_exact, mask=mask)
+    try:
+        next(reading)
+    except StopIteration as result:
+        assert not reader.buffer, "bytes are left behind the frame"
+        return result.value
+    raise AssertionError("the frame is incomplete")
+
+
+def cyclic_mask(key: bytes, data: bytes) -> bytes:
+    return bytes(octet ^ k for octet, k in zip(data, itertools.cycle(key), strict=False))
+
+
+class MaskCases:
+    twin: ModuleType
+
+    @pytest.mark.parametrize("size", [*range(70), *BORDERS, 3 * 65536 + 1])
+    def test_against_naive_versions(self, size):
+        data = random.Random(size).randbytes(size)
+        masked = self.twin.mask(KEY, data)
+        assert type(masked) is bytes
+        assert masked == naive_mask(KEY, data) == cyclic_mask(KEY, data)
+        assert self.twin.mask(KEY, masked) == data
+
+    @given(st.binary(min_size=4, max_size=4), st.binary(max_size=300))
+    def test_any_key_any_data(self, key, data):
+        assert self.twin.mask(key, data) == naive_mask(key, data)
+
+    @pytest.mark.parametrize("size", [0, 5, 70_000])
+    @pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
+    def test_kinds_of_data(self, kind, size):
+        data = random.Random(size).randbytes(size)
+        assert self.twin.mask(KEY, kind(data)) == naive_mask(KEY, data)
+
+    @pytest.mark.parametrize("size", [1, 3, 4, 9, 66_000])
+    def test_part_of_a_buffer_at_any_alignment(self, size):
+        block = bytearray(random.Random(size).randbytes(size + 16))
+        before = bytes(block)
+        for start in range(9):
+            with memoryview(block)[start : start + size] as part:
+                assert self.twin.mask(KEY, part) == naive_mask(KEY, before[start : start + size])
+        assert block == before
+        block.append(0)  # no view of it is left
+
+    def test_zero_key_changes_nothing(self):
+        assert self.twin.mask(bytes(4), b"as it is") == b"as it is"
+
+
+class MaskKeyCases:
+    twin: ModuleType
+
+    def run(self, program: str) -> str:
+        """Run a program in a process of its own, with the twin's ``mask_key``."""
+        head = f"import os, sys\nfrom {self.twin.__name__} import mask_key\n"
+        return subprocess.run(
+            [sys.executable, "-W", "error", "-c", head + program],
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+            timeout=30,
+        ).stdout
+
+    def test_four_bytes(self):
+        for _ in range(1000):
+            key = self.twin.mask_key()
+            assert type(key) is bytes
+            assert len(key) == 4
+
+    def test_spread(self):
+        keys = [self.twin.mask_key() for _ in range(20_000)]
+        # By chance 0.05 pairs of equal keys are to be expected.
+        assert len(set(keys)) >= len(keys) - 3
+        for bit in range(32):
+            ones = sum(int.from_bytes(key, "big") >> bit & 1 for key in keys)
+            # Eight standard deviations of 70.7.
+            assert abs(ones - len(keys) // 2) < 566
+        # Keys that follow each other have nothing in common either.
+        for bit in range(32):
+            numbers = [int.from_bytes(key, "big") >> bit & 1 for key in keys]
+            equal = sum(a == b for a, b in itertools.pairwise(numbers))
+            assert abs(equal - len(keys) // 2) < 566
+
+    def test_two_processes_differ(self):
+        program = "print([mask_key().hex() for _ in range(2000)])"
+        first, second = (set(eval(self.run(program))) for _ in range(2))
+        assert len(first & second) <= 2
+
+    @pytest.mark.skipif(not hasattr(__import__("os"), "fork"), reason="needs fork")
+    def test_parent_and_children_differ(self):
+        output = self.run(
+            "mask_key()\n"
+            "children = []\n"
+            "for _ in range(3):\n"
+            "    read, write = os.pipe()\n"
+            "    child = os.fork()\n"
+            "    if not child:\n"
+            "        os.write(write, b''.join(mask_key() for _ in range(1000)))\n"
+            "        os._exit(0)\n"
+            "    os.close(write)\n"
+            "    with os.fdopen(read, 'rb') as pipe:\n"
+            "        print(pipe.read().hex())\n"
+            "    os.waitpid(child, 0)\n"
+            "print(b''.join(mask_key() for _ in range(1000)).hex())\n"
+        )
+        streams = [bytes.fromhex(line) for line in output.split()]
+        assert [len(stream) for stream in streams] == [4000] * 4
+        keys = [stream[i : i + 4] for stream in streams for i in range(0, 4000, 4)]
+        assert len(set(keys)) >= len(keys) - 3
+
+    def test_no_key_is_given_to_two_threads(self):
+        count, threads = 3000, 8
+        keys: list[list[bytes]] = [[] for _ in range(threads)]
+        start = threading.Barrier(threads)
+
+        def draw(into: list[bytes]) -> None:
+            start.wait(10)
+            into.extend(self.twin.mask_key() for _ in range(count))
+
+        interval = sys.getswitchinterval()
+        sys.setswitchinterval(1e-6)
+        try:
+            workers = [threading.Thread(target=draw, args=(part,)) for part in keys]
+            for worker in workers:
+                worker.start()
+            for worker in workers:
+                worker.join(30)
+        finally:
+            sys.setswitchinterval(interval)
+        drawn = collections.Counter(itertools.chain.from_iterable(keys))
+        assert sum(drawn.values()) == count * threads
+        # By chance 0.07 pairs of equal keys are to be expected.
+        assert len(drawn) >= count * threads - 3
+
+
+class EncodeFrameCases:
+    twin: ModuleType
+
+    @pytest.mark.parametrize("key", [None, KEY])
+    @pytest.mark.parametrize("size", BORDERS)
+    def test_lengths(self, size, key):
+        payload = random.Random(size).randbytes(size)
+        encoded = self.twin.encode_frame(0x82, payload, key)
+        assert type(encoded) is bytes
+        assert encoded == frame(2, payload, key=key)
+        other = other_parse(encoded, mask=key is not None)
+        assert (other.opcode, other.fin, other.data) == (2, True, payload)
+
+    @pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
+    @pytest.mark.parametrize("key", [None, KEY])
+    def test_kinds_of_payload(self, kind, key):
+        for payload in (b"", b"payload", bytes(70_000)):
+            assert self.twin.encode_frame(0x82, kind(payload), key) == frame(2, payload, key=key)
+
+    @pytest.mark.parametrize("key", [None, KEY])
+    @pytest.mark.parametrize(
+        "text", ["", "ascii", "é" * 62, "é" * 63, "é" * 64, "\U0001f600" * 20_000, "\0\x7f\x80"]
+    )
+    def test_text_is_measured_in_bytes(self, text, key):
+        encoded = self.twin.encode_frame(0x81, text, key)
+        assert encoded == frame(1, text.encode(), key=key)
+
+    @pytest.mark.parametrize("text", ["\ud800", "ok \udfff", "x" * 70_000 + "\udc80"])
+    def test_lone_surrogates(self, text):
+        with pytest.raises(UnicodeEncodeError):
+            self.twin.encode_frame(0x81, text, KEY)
+
+    @pytest.mark.parametrize("first", range(256))
+    def test_first_byte_is_taken_as_it_is(self, first):
+        assert self.twin.encode_frame(first, b"x", None) == bytes([first, 1]) + b"x"
+
+    def test_view_is_released(self):
+        block = bytearray(b"0123456789")
+        with memoryview(block)[2:5] as part:
+            assert self.twin.encode_frame(0x82, part, None) == frame(2, b"234")
+        block.append(0)
+
+    @given(st.binary(max_size=200), st.binary(min_size=4, max_size=4))
+    def test_any_payload_any_key(self, payload, key):
+        (parsed,) = parse(self.twin.encode_frame(0x02, payload, key))
+        assert parsed == (False, 0, 2, key, payload)
+
+
+class ScanCases:
+    twin: ModuleType
+
+    STREAM = (
+        frame(1, b"Hello")
+        + frame(2, b"\x00\xff")
+        + frame(1)
+        + frame(2)
+        + frame(1, "€".encode() * 42)
+        + frame(2, bytes(range(256)) * 20)
+        + frame(1, b"x" * 65536)
+    )
+    MESSAGES = ("Hello", b"\x00\xff", "", b"", "€" * 42, bytes(range(256)) * 20, "x" * 65536)
+
+    def scan(self, data: bytes, limit: int = sys.maxsize, *, before: bytes = b"", after=b""):
+        """Scan ``data`` in the middle of a block; the messages and the bytes consumed."""
+        block = bytearray(before + data + after)
+        kept = bytes(block)
+        messages: list[str | bytes] = []
+        end = len(before) + len(data)
+        stopped = self.twin.scan(block, len(before), end, limit, messages.append)
+        assert block == kept
+        block.append(0)  # no view of it is left
+        return messages, stopped - len(before)
+
+    def test_whole_frames(self):
+        messages, consumed = self.scan(self.STREAM)
+        assert tuple(messages) == self.MESSAGES
+        assert [type(m) for m in messages] == [type(m) for m in self.MESSAGES]
+        assert consumed == len(self.STREAM)
+
+    def test_nothing(self):
+        assert self.scan(b"") == ([], 0)
+
+    def test_works_in_the_middle_of_a_block(self):
+        messages, consumed = self.scan(self.STREAM, before=b"\x81\x01", after=b"\x81\x01z")
+        assert tuple(messages) == self.MESSAGES
+        assert consumed == len(self.STREAM)
+
+    @pytest.mark.parametrize("after", [b"", b"\x81\x01z" * 10])
+    def test_cut_anywhere(self, after):
+        # What stands behind the end must not be looked at, though the block holds it.
+        ends = list(
+            itertools.accumulate(
+                len(
+                    frame(
+                        2 if isinstance(m, bytes) else 1, m if isinstance(m, bytes) else m.encode()
+                    )
+                )
+                for m in self.MESSAGES
+            )
+        )
+        cuts = {*range(400), *range(5300, 5600), len(self.STREAM) - 1}
+        cuts.update(end + near for end in ends for near in (-1, 0, 1))
+        for cut in sorted(cuts):
+            if cut > len(self.STREAM):
+                continue
+            messages, consumed = self.scan(
+                self.STREAM[:cut], after=self.STREAM[cut : cut + 50] + after
+            )
+            whole = [end for end in ends if end <= cut]
+            assert tuple(messages) == self.MESSAGES[: len(whole)]
+            assert consumed == (whole[-1] if whole else 0)
+
+    PLAIN = frame(1, b"before")
+
+    @pytest.mark.parametrize(
+        "odd",
+        [
+            *(frame(opcode, b"odd") for opcode in range(16) if opcode not in (1, 2)),
+            frame(1, b"odd", fin=False),
+            frame(2, b"odd", fin=False),
+            *(frame(opcode, b"odd", rsv=rsv) for opcode in (1, 2) for rsv in range(1, 8)),
+            frame(1, b"odd", key=KEY),
+            frame(2, b"", key=KEY),
+            frame(2, bytes(126), key=KEY),
+            frame(2, bytes(65536), key=KEY),
+            frame(1, b"odd", form=16),
+            frame(2, bytes(125), form=16),
+            frame(2, b"", form=16),
+            frame(1, b"odd", form=64),
+            frame(2, bytes(125), form=64),
+            frame(2, bytes(65535), form=64),
+            frame(2, b"x", form=64, length=2**63),
+            frame(2, b"x", form=64, length=2**64 - 1),
+            frame(2, b"x", form=64, length=2**63 - 1),
+            frame(1, b"\xff"),
+            frame(1, b"good \xc3"),
+            frame(1, b"\xed\xa0\x80"),
+            frame(1, b"\xf4\x90\x80\x80"),
+            frame(1, b"\xc0\x80"),
+            frame(1, b"x" * 5000 + b"\x80"),
+        ],
+    )
+    def test_stops_at_what_is_not_plain(self, odd):
+        messages, consumed = self.scan(self.PLAIN + odd + self.PLAIN)
+        assert messages == ["before"]
+        assert consumed == len(self.PLAIN)
+
+    @pytest.mark.parametrize("size", [0, 1, 125, 126, 5000, 65536])
+    @pytest.mark.parametrize("opcode", [1, 2])
+    def test_limit(self, opcode, size):
+        data = self.PLAIN + frame(opcode, b"x" * size)
+        if size > 6:
+            messages, consumed = self.scan(data, size - 1)
+            assert messages == ["before"]
+            assert consumed == len(self.PLAIN)
+        messages, consumed = self.scan(data, max(size, 6))
+        assert len(messages) == 2
+        assert consumed == len(data)
+        assert self.scan(frame(opcode, b"x"), 0) == ([], 0)
+        assert self.scan(frame(opcode), 0)[1] == 2
+
+    def test_error_of_the_receiver_is_passed_on(self):
+        def fail(message: str | bytes) -> None:
+            raise RuntimeError("no room")
+
+        block = bytearray(frame(2, bytes(5000)))
+        with pytest.raises(RuntimeError, match="no room"):
+            self.twin.scan(block, 0, len(block), 10_000, fail)
+
+    @settings(max_examples=200)
+    @given(st.data())
+    def test_any_bytes(self, data):
+        plain = st.builds(frame, st.sampled_from([1, 2]), st.binary(max_size=10))
+        pieces = data.draw(st.lists(st.one_of(plain, st.binary(max_size=12)), max_size=6))
+        stream = b"".join(pieces)
+        messages, consumed = self.scan(stream)
+        for message, parsed in zip(messages, parse(stream[:consumed]), strict=True):
+            assert parsed[:4] == (True, 0, 1 if isinstance(message, str) else 2, None)
+            assert parsed.payload == (message.encode() if isinstance(message, str) else message)
+
+
+class TestPythonMask(MaskCases):
+    twin = py
+
+
+class TestPythonMaskKey(MaskKeyCases):
+    twin = py
+
+    def test_comes_from_the_operating_system(self, monkeypatch):
+        drawn = []
+
+        def urandom(size: int) -> bytes:
+            drawn.append(random.Random(size).randbytes(size))
+            return drawn[-1]
+
+        monkeypatch.setattr(py, "_keys", [])
+        monkeypatch.setattr(py.os, "urandom", urandom)
+        keys = [py.mask_key() for _ in range(256)]
+        assert len(drawn) == 1, "one system call per frame is what the pool is there to avoid"
+        assert sorted(keys) == sorted(drawn[0][i : i + 4] for i in range(0, 1024, 4))
+        py.mask_key()
+        assert len(drawn) == 2
+
+
+class TestPythonEncodeFrame(EncodeFrameCases):
+    twin = py
+
+
+class TestPythonScan(ScanCases):
+    twin = py
+
+
+def test_the_package_offers_one_twin_whole():
+    assert set(_accel.__all__) == {"encode_frame", "mask", "mask_key", "scan"}
+    homes = {getattr(_accel, name).__module__ for name in _accel.__all__}
+    assert len(homes) == 1
