@@ -11,7 +11,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
-from importlib import metadata
 from pathlib import Path
 
 import websocket
@@ -152,7 +151,7 @@ def facts() -> dict[str, str]:
     """What the report says about the run itself."""
     python = f"{platform.python_implementation()} {platform.python_version()}"
     return {
-        "Library": f"websocket-client {metadata.version('websocket-client')}",
+        "Library": f"websocket-client {websocket.__version__}",
         "Test suite": f"autobahntestsuite {SUITE_VERSION}",
         "Python": f"{python} on {platform.system()} {platform.machine()}",
         "Date": datetime.now(timezone.utc).date().isoformat(),

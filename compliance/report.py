@@ -37,7 +37,7 @@ body { margin: 2rem auto; max-width: 70rem; padding: 0 1rem; background: var(--p
 h1 { margin-bottom: .2rem; }
 table { border-collapse: collapse; width: 100%; margin: 1rem 0 2rem; }
 th, td { border: 1px solid var(--line); padding: .2rem .6rem; text-align: left; }
-thead th { background: var(--soft); position: sticky; top: 0; }
+thead th { background: var(--soft); }
 tbody th { font-weight: 600; font-variant-numeric: tabular-nums; }
 tr.group th { background: var(--soft); padding-top: .6rem; }
 td.number { text-align: right; font-variant-numeric: tabular-nums; }

@@ -25,7 +25,10 @@ python_use_unqualified_type_names = True
 maximum_signature_line_length = 70
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
+autodoc_preserve_defaults = True
 napoleon_numpy_docstring = False
+# As plain text: what stands in parentheses here are arguments of callbacks, not types.
+napoleon_use_param = False
 
 html_theme = "furo"
 html_title = f"websocket-client {release}"
@@ -36,8 +39,9 @@ html_show_sphinx = False
 def prepare_docstring(
     app: Any, what: str, name: str, obj: object, options: Any, lines: list[str]
 ) -> None:
-    """Bring two habits of our docstrings into the form that napoleon knows."""
+    """Bring habits of our docstrings into the form that napoleon knows."""
     text = re.sub(r"^( *Parameters) \(.*\):$", r"\1:", "\n".join(lines), flags=re.MULTILINE)
+    text = re.sub(r"^( *)Raises:\n *(what .*)$", r"\1Raises \2", text, flags=re.MULTILINE)
     # A list of names that goes on in the next line is one entry.
     text = re.sub(r"^( *)(\S.*,)\n\1(?=\S)", r"\1\2 ", text, flags=re.MULTILINE)
     lines[:] = text.split("\n")

@@ -17,8 +17,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from loopback import DEADLINE, read_until
-from wire import frame, parse
+from loopback import DEADLINE, read_until, serve
+from wire import Parsed, frame, parse
 
 from websocket import (
     WebSocketBadStatusException,
@@ -100,13 +100,43 @@ class Peer:
 
     def end_sending(self) -> None:
         """Half close: nothing more comes, but all is read."""
-        self.sock.shutdown(socket.SHUT_WR)
+        # The client may have had enough before that.
+        with contextlib.suppress(OSError):
+            self.sock.shutdown(socket.SHUT_WR)
 
     def wait_for_end(self) -> None:
         """Read until the client hangs up."""
         with contextlib.suppress(ConnectionError):
             while data := self.sock.recv(65536):
                 self.received += data
+
+    def next_frame(self) -> Parsed:
+        """The client's next frame."""
+        size = self._need(2)[1] & 127
+        header = 6
+        if size > 125:
+            header += {126: 2, 127: 8}[size]
+            size = int.from_bytes(self._need(header)[2 : header - 4], "big")
+        data = self._need(header + size)
+        del self.received[: header + size]
+        (only,) = parse(data)
+        return only
+
+    def _need(self, size: int) -> bytes:
+        while len(self.received) < size:
+            data = self.sock.recv(65536)
+            if not data:
+                raise ConnectionError("the client hung up")
+            self.received += data
+        return bytes(self.received[:size])
+
+    def finish(self) -> int | None:
+        """The client's Close is answered; its code is returned, None if there was none."""
+        payload = self.close_frame()
+        if payload is not None:
+            with contextlib.suppress(OSError):
+                self.send(frame(CLOSE, payload))
+        return int.from_bytes(payload[:2], "big") if payload else None
 
     def close_frame(self) -> bytes | None:
         """Payload of the Close frame that the client sent: waits for it, or for the end."""
@@ -140,6 +170,13 @@ class BadServer:
         finally:
             sock.close()
         self.close_codes.append(int.from_bytes(payload[:2], "big") if payload else None)
+
+
+@contextlib.contextmanager
+def scripted(script: Callable[[Peer], None]) -> Iterator[str]:
+    """A server that runs ``script`` for each connection, then closes it; yields its URL."""
+    with serve(lambda sock: script(Peer(sock))) as server:
+        yield f"ws://127.0.0.1:{server.port}/"
 
 
 @dataclass(frozen=True)

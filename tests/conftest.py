@@ -28,7 +28,8 @@ class LeakCheck:
     """What was open when it was made, and whether it is no more than that now."""
 
     def __init__(self) -> None:
-        gc.collect()
+        # What earlier tests left must not be closed meanwhile; the young garbage will do.
+        gc.collect(1)
         self._descriptors = descriptors()
         self._threads = set(threading.enumerate())
 
@@ -40,6 +41,17 @@ class LeakCheck:
             assert not thread.is_alive(), f"{thread} was left behind"
         # Before the collector could close what was forgotten.
         assert descriptors() <= self._descriptors, "a descriptor was left open"
+
+
+def wait_until_in(function: str, thread: threading.Thread) -> None:
+    """Wait until ``thread`` is inside a Python function of this name."""
+    deadline = time.monotonic() + DEADLINE
+    while True:
+        frame = sys._current_frames().get(thread.ident or 0)
+        if frame is not None and frame.f_code.co_name == function:
+            return
+        assert time.monotonic() < deadline, f"{thread} never came to {function}"
+        time.sleep(0.001)
 
 
 @pytest.fixture

@@ -58,7 +58,7 @@ class TestContent:
         assert len(buffer) == 0
         assert len(buffer.data) == SMALLEST
 
-    @settings(max_examples=100)
+    @settings(max_examples=100, deadline=None)
     @given(st.data())
     def test_against_a_model(self, data):
         """Any writes and any consumption: a queue of bytes within its bound of memory."""

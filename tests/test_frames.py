@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from websockets import frames as other
 from wire import KEY, frame
@@ -70,7 +70,7 @@ class TestParseHeader:
                 parse(data[:cut])
 
     @pytest.mark.parametrize("allowed", range(8))
-    @pytest.mark.parametrize("rsv", range(8))
+    @pytest.mark.parametrize("rsv", [0, 4, 5, 7])
     def test_reserved_bits_of_an_extension(self, rsv, allowed):
         data = frame(1, rsv=rsv)
         if rsv & ~allowed:
@@ -146,6 +146,7 @@ class TestParseHeader:
                         assert allowed, (first, second, expect_mask)
                         assert (header is not None) is (length < 126 and not masked)
 
+    @settings(deadline=None)
     @given(st.binary(max_size=14))
     def test_any_bytes(self, data):
         """A header, nothing yet, or the one error; more bytes never take an error back."""

@@ -37,10 +37,11 @@ LEVELS = {
     "_run": 3,
     "_app": 3,
     "testing": 3,
-    "_cli": 4,
-    "_wsdump": 4,
-    "__main__": 5,
-    "__init__": 5,
+    # what the package exports, and the program on top of it
+    "__init__": 4,
+    "_cli": 5,
+    "_wsdump": 5,
+    "__main__": 6,
 }
 
 FORBIDDEN_IN_PROTOCOL = {

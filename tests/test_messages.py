@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from wire import first_bad_byte
 
@@ -124,6 +124,7 @@ class TestText8:
             twin.feed(b"c")
         assert checker.feed(b"\xac", final=True) == "€"
 
+    @settings(deadline=None)
     @given(st.binary(max_size=24))
     def test_any_bytes(self, data):
         fatal = first_bad_byte(data)
@@ -279,6 +280,15 @@ class TestAssembler:
         messages.add(data_frame(1, cut, False))
         with pytest.raises(WebSocketPayloadException, match="not UTF-8"):
             messages.add(data_frame(0, b""))
+
+    def test_positions_are_those_of_the_message(self):
+        messages = assembler()
+        for _ in range(2):
+            messages.add(data_frame(1, b"abc", False))
+            messages.add(data_frame(0, b"def"))
+        messages.add(data_frame(1, b"abc", False))
+        with pytest.raises(WebSocketPayloadException, match="at byte 4 "):
+            messages.add(data_frame(0, b"d\xff"))
 
     def test_text_that_is_not_checked(self):
         messages = assembler(check_text=False)

@@ -129,7 +129,7 @@ class Source:
 
 class TestMessagesArriveUnchanged:
     @pytest.mark.parametrize("role", ROLES)
-    @examples(50)
+    @examples(30)
     @given(data=st.data(), conversation=conversations(), sizes=chunk_sizes())
     def test_through_the_core(self, role, data, conversation, sizes):
         events, sent = conversation
@@ -148,7 +148,7 @@ class TestMessagesArriveUnchanged:
         assert list(connection.controls) == noted
         assert not connection.ended
 
-    @examples(40)
+    @examples(30)
     @given(conversation=conversations(), sizes=chunk_sizes())
     def test_in_pieces(self, conversation, sizes):
         events, sent = conversation
@@ -176,7 +176,7 @@ class TestMessagesArriveUnchanged:
                 text, data = [], []
         assert joined == events
 
-    @examples(50)
+    @examples(30)
     @given(data=st.data(), conversation=conversations(), sizes=chunk_sizes())
     def test_through_frame_buffer(self, data, conversation, sizes):
         events, sent = conversation
@@ -202,7 +202,7 @@ class TestMessagesArriveUnchanged:
         assert source.at == len(stream), "more was read than the frames needed"
 
     @pytest.mark.parametrize("role", ROLES)
-    @examples(40)
+    @examples(30)
     @given(conversation=conversations(), sizes=chunk_sizes())
     def test_from_one_core_to_another(self, role, conversation, sizes):
         events, sent = conversation
@@ -391,7 +391,7 @@ def streams(draw: st.DrawFn) -> tuple[Role, bytes]:
 
 
 class TestAnyBytes:
-    @examples(300)
+    @examples(150)
     @given(stream=streams(), max_size=st.sampled_from([0, 4, 200, 1 << 60]))
     @example(
         stream=(Role.CLIENT, frame(1, b"\xed", fin=False) + frame(0, b"\xa0", length=9)),
@@ -404,14 +404,14 @@ class TestAnyBytes:
         assert run([data], role, max_size=max_size) == expected
         assert run(single_bytes(data), role, max_size=max_size) == expected
 
-    @examples(120)
+    @examples(60)
     @given(data=st.binary(max_size=200), role=st.sampled_from(Role))
     def test_noise(self, data, role):
         expected = reference(data, role, 1 << 60)
         assert run([data], role, max_size=None) == expected
         assert run(single_bytes(data), role, max_size=None) == expected
 
-    @examples(120)
+    @examples(60)
     @given(
         stream=streams(),
         sizes=chunk_sizes(),
@@ -429,7 +429,7 @@ class TestAnyBytes:
         assert run(single_bytes(data), role, **options) == expected
         assert run(chunked(data, sizes), role, **options) == expected
 
-    @examples(120)
+    @examples(60)
     @given(stream=streams(), sizes=chunk_sizes(), skip=st.booleans())
     def test_through_frame_buffer(self, stream, sizes, skip):
         """Frames as the core sees them, or an error that the core finds as well."""
@@ -542,7 +542,7 @@ def spoiled_texts(draw: st.DrawFn) -> bytes:
 
 
 class TestFailFast:
-    @examples(150)
+    @examples(100)
     @given(data=st.data(), text=spoiled_texts(), ends=st.booleans())
     def test_bad_text_fails_with_its_first_bad_byte(self, data, text, ends):
         """Inside a frame, across fragments, with control frames in between: neither later
@@ -581,7 +581,7 @@ class TestFailFast:
         if failed:
             assert isinstance(connection.events[-1], WebSocketPayloadException)
 
-    @examples(40)
+    @examples(30)
     @given(text=spoiled_texts(), more=st.integers(0, 50))
     def test_frame_buffer_too(self, text, more):
         bad = first_bad_byte(text)
@@ -593,7 +593,7 @@ class TestFailFast:
             frame_buffer(source.recv, False).recv_frame()
         assert source.at == len(head) + bad
 
-    @examples(80)
+    @examples(60)
     @given(stream=streams())
     def test_an_error_is_never_taken_back(self, stream):
         """Events only ever grow at their end, and an error is final."""
@@ -739,7 +739,7 @@ class TestLinearWork:
 
 
 class TestSize:
-    @examples(50)
+    @examples(30)
     @given(
         lengths=st.lists(st.integers(0, 60), min_size=1, max_size=6),
         limit=st.integers(0, 150),

@@ -10,7 +10,6 @@ import warnings
 from collections.abc import Callable
 
 import pytest
-import trustme
 
 from websocket import create_connection
 from websocket._exceptions import (
@@ -22,6 +21,8 @@ from websocket._exceptions import (
     WebSocketTimeoutException,
 )
 from websocket.testing import Refusal, Server, ServerConnection, echo
+
+pytestmark = pytest.mark.usefixtures("no_leaks")
 
 DEADLINE = 5.0
 
@@ -137,6 +138,7 @@ def test_recv_tells_how_the_client_closed():
     def handler(connection: ServerConnection) -> None:
         with pytest.raises(WebSocketTimeoutException):
             connection.recv(timeout=0.01)
+        connection.send("ready")
         try:
             connection.recv(DEADLINE)
         except WebSocketConnectionClosedException as error:
@@ -145,6 +147,7 @@ def test_recv_tells_how_the_client_closed():
 
     with Server(handler) as server:
         ws = create_connection(server.url, timeout=DEADLINE)
+        assert ws.recv() == "ready"
         ws.close(4000, "enough")
         assert done.wait(DEADLINE)
     assert told == ["The client closed the connection with code 4000.", 4000, "enough"]
@@ -165,9 +168,12 @@ def test_send_raw_reaches_the_client_as_it_is():
         connection.send_raw(b"\x83\x00")
         echo(connection)
 
-    with Server(handler) as server, create_connection(server.url, timeout=DEADLINE) as ws:
-        with pytest.raises(WebSocketProtocolException, match="Invalid opcode"):
-            ws.recv()
+    with (
+        Server(handler) as server,
+        create_connection(server.url, timeout=DEADLINE) as ws,
+        pytest.raises(WebSocketProtocolException, match="Invalid opcode"),
+    ):
+        ws.recv()
 
 
 def test_client_that_breaks_the_protocol_is_noted():
@@ -241,18 +247,13 @@ def test_what_is_no_opening_handshake_gets_an_http_answer(request_bytes: bytes, 
     assert isinstance(server.errors[0], WebSocketHandshakeException)
 
 
-def test_tls():
-    authority = trustme.CA()
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("localhost", "127.0.0.1").configure_cert(context)
-    trusting = ssl.create_default_context()
-    authority.configure_trust(trusting)
-    with Server(ssl_context=context) as server:
+def test_tls(certificates):
+    with Server(ssl_context=certificates.server) as server:
         assert server.url.startswith("wss://")
-        ws = create_connection(server.url, sslopt={"context": trusting}, timeout=DEADLINE)
-        ws.send("secret")
-        assert ws.recv() == "secret"
-        ws.close()
+        options = {"sslopt": {"context": certificates.client}, "timeout": DEADLINE}
+        with create_connection(server.url, **options) as ws:
+            ws.send("secret")
+            assert ws.recv() == "secret"
         with pytest.raises(ssl.SSLCertVerificationError):
             create_connection(server.url, timeout=DEADLINE)
         wait_until(lambda: server.errors)
@@ -283,9 +284,10 @@ def test_messages_over_max_size_are_refused():
 
 def test_end_closes_open_connections_with_1001_and_leaves_nothing():
     with Server() as server:
+        # Before the others: whom the server never came to accept would be reset.
+        half_open = socket.create_connection(("127.0.0.1", server.port), timeout=DEADLINE)
         clients = [create_connection(server.url, timeout=DEADLINE) for _ in range(5)]
         wait_until(lambda: len(server.connections) == 5)
-        half_open = socket.create_connection(("127.0.0.1", server.port), timeout=DEADLINE)
         begin = time.monotonic()
     assert time.monotonic() - begin < 2
     assert server_threads() == []

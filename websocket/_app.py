@@ -294,6 +294,7 @@ class WebSocketApp:
                 if isinstance(dispatcher, DispatcherBase):
                     dispatcher.going = run.going
                     dispatcher.until_check = run.until_check
+                    dispatcher.backlog = run.backlog
                 elif isinstance(dispatcher, WrappedDispatcher) and dispatcher.has_writer:
                     run.ws.use_dispatcher(dispatcher)
                 run.loop(dispatcher)
@@ -347,7 +348,9 @@ class WebSocketApp:
                 self._callback(self.on_error, error)
 
     def _close_arguments(self, close: Close | None) -> list[Any]:
-        values = [None, None] if close is None else [close.code, close.reason]
+        # A Close frame without a code says nothing, as if there had been none.
+        silent = close is None or close.code is None
+        values: list[Any] = [None, None] if silent else list(close or ())
         if self.on_close is None:
             return values
         try:

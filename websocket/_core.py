@@ -125,6 +125,8 @@ class WebSocket:
             header: additional request headers: a list of ``"Name: value"``, a dict, or a
                 callable that returns one.
             cookie: value of the Cookie header.
+            cookie_jar: an ``http.cookiejar.CookieJar`` to use instead of the process-wide
+                one.
             origin: value of the Origin header; suppress_origin=True leaves it out.
             host: value of the Host header; suppress_host=True leaves it out.
             connection: value of the Connection header.
@@ -162,6 +164,7 @@ class WebSocket:
             self.settimeout(self.sock_opt.timeout)
             if self._direct_in:
                 self._core.feed(response.rest)
+                self._open_stream().answer_controls()
             else:
                 self._core.store(response.rest)
         except BaseException:

@@ -33,6 +33,8 @@ class DispatcherBase:
         self.ping_timeout = ping_timeout
         self.going: Callable[[], bool] = lambda: bool(self.app.keep_running)
         self.until_check: Callable[[], float | None] = lambda: self.ping_timeout
+        # Whether something waits to be sent: then ``read_callback`` is called for room, too.
+        self.backlog: Callable[[], bool] = lambda: False
         # A socket that wakes the selector: writing to it is safe from any thread and from
         # signal handlers, and costs nothing while nobody does.
         self._waker, self._alarm = socket.socketpair()
@@ -90,6 +92,9 @@ class DispatcherBase:
         pending = getattr(sock, "pending", None)
         waiting = pending is not None and pending() > 0
         readable = waiting
+        events = selectors.EVENT_READ | (selectors.EVENT_WRITE if self.backlog() else 0)
+        if selector.get_key(sock).events != events:
+            selector.modify(sock, events)
         for key, _ in selector.select(0 if waiting else self.until_check()):
             if key.fileobj is self._waker:
                 self._silence()

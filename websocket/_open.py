@@ -12,9 +12,33 @@ from ._handshake import (
     redirect_options,
 )
 from ._http import connect, proxy_info
+from ._logging import warning
 from ._protocol.handshake import redirect_target
 from ._protocol.uri import URL
 from ._socket import sock_opt
+
+_KNOWN = frozenset(
+    {
+        "connection",
+        "cookie",
+        "cookie_jar",
+        "deadline",
+        "header",
+        "host",
+        "http_no_proxy",
+        "http_proxy_auth",
+        "http_proxy_host",
+        "http_proxy_port",
+        "http_proxy_timeout",
+        "origin",
+        "proxy_type",
+        "redirect_limit",
+        "socket",
+        "subprotocols",
+        "suppress_host",
+        "suppress_origin",
+    }
+)
 
 
 def open_connection(
@@ -33,6 +57,9 @@ def open_connection(
     Raises:
         what ``WebSocket.connect`` raises. No socket is left open then.
     """
+    for name in options.keys() - _KNOWN:
+        # Earlier releases took any name in silence, so this can't be an error.
+        warning(f"connect() has no option {name!r}: it changes nothing")
     limit = options.pop("redirect_limit", 3)
     prepared = options.pop("socket", None)
     target = URL.parse(url)

@@ -7,7 +7,6 @@ when there is something to read or a deadline has come.
 
 from __future__ import annotations
 
-import contextlib
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -85,7 +84,7 @@ class Run:
         """Hand the connection to the loop; returns when the loop's ``read`` does."""
         self.dispatcher = dispatcher
         # What came along with the opening handshake is in memory: no selector would tell.
-        if not self._deliver_all():
+        if not self._deliver_all() or not self._take_stored():
             return
         try:
             dispatcher.read(self._stream.sock, self.on_readable, self.on_check)
@@ -95,6 +94,18 @@ class Run:
                 raise
             self._settle()
         self._arm_timer()
+
+    def _take_stored(self) -> bool:
+        """Deliver the whole frames that the outer road finds in memory; False ends the loop."""
+        buffer = self.ws._core.buffer
+        stored = len(buffer) if self._stream.read_frame is not None else 0
+        while stored:
+            if not self.on_readable():
+                return False
+            before, stored = stored, len(buffer)
+            if stored == before:
+                break
+        return True
 
     def finish(self, error: BaseException | None, close: Close | None = None) -> None:
         """End the run: exactly one ``on_close``, and ``on_error`` before it for an error."""
@@ -130,15 +141,20 @@ class Run:
             return self._conclude()
         if self._drain is not None:
             return not self._stream.drained() or self._settle()
-        try:
-            self._stream.fill(Deadline(0))
-        except WebSocketTimeoutException:
-            return True
-        except WebSocketConnectionClosedException:
-            # Somebody closed the socket without asking the app.
-            return self._settle()
-        self.keepalive.heard(time.monotonic())
-        return self._deliver_all()
+        while True:
+            try:
+                self._stream.fill(Deadline(0))
+            except WebSocketTimeoutException:
+                return True
+            except WebSocketConnectionClosedException:
+                # Somebody closed the socket without asking the app.
+                return self._settle()
+            self.keepalive.heard(time.monotonic())
+            if not self._deliver_all():
+                return False
+            # A loop that the program brought along can't see what TLS holds already.
+            if self._drain is not None or not self._stream.transport.pending():
+                return True
 
     def on_check(self) -> bool:
         """See to the deadlines; False ends the loop."""
@@ -184,9 +200,15 @@ class Run:
     def going(self) -> bool:
         return not self.finished.is_set()
 
+    def backlog(self) -> bool:
+        """Whether the loop should call ``on_readable`` for room to write as well."""
+        return bool(self._stream.backlog)
+
     def _arm_timer(self) -> None:
         """Ask a foreign loop to call at the next deadline."""
-        if not isinstance(self.dispatcher, WrappedDispatcher) or self.finished.is_set():
+        if not isinstance(self.dispatcher, WrappedDispatcher):
+            return
+        if self._expired or self.finished.is_set():
             return
         delay = self.until_check()
         if delay is None or not self.dispatcher.has_timers:
@@ -282,9 +304,13 @@ class Run:
             stream = self._stream
         if stream is None:
             return
-        # A connection that is lost already has its end in the loop.
-        with contextlib.suppress(WebSocketException):
+        try:
             stream.send_close(status, reason, deadline)
+        except WebSocketTimeoutException:
+            # The loop itself may be what waits for room, in a callback that sends.
+            stream.transport.shutdown()
+        except WebSocketException:
+            pass  # the loop finds the end of a connection that is lost
         if not isinstance(self.dispatcher, WrappedDispatcher):
             self._wake()
         elif self.dispatcher.has_timers:

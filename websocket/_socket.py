@@ -117,6 +117,10 @@ class Deadline:
         """Whether the time is over."""
         return self._end is not None and self._clock() >= self._end
 
+    def overdue(self, grace: float) -> bool:
+        """Whether the time has been over for more than ``grace`` seconds."""
+        return self._end is not None and self._clock() > self._end + grace
+
     def remaining(self) -> float | None:
         """Seconds that are left, always more than 0, or None without a limit.
 

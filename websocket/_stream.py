@@ -41,6 +41,10 @@ LINGER: Final = 0.5
 _MAX_QUEUED: Final = 16
 _MAX_WAITERS: Final = 1024
 
+# What has arrived is read even when the time is over (a timeout of 0 means just that), but
+# not for so many seconds: a peer that never stops must not keep us here.
+_GRACE: Final = 0.1
+
 
 class Lock(Protocol):
     def acquire(self, blocking: bool = True, timeout: float = -1) -> bool: ...
@@ -83,6 +87,8 @@ class PongWaiter:
         deadline = Deadline(timeout)
         while self.rtt is None:
             self._wake.clear()
+            if deadline.overdue(_GRACE):
+                raise deadline.error()
             if self._stream.try_read(deadline):
                 continue
             self._wake.wait(deadline.remaining())
@@ -137,6 +143,7 @@ class Stream:
         self._unsent: memoryview | None = None
         self._queued: deque[tuple[int, bytes]] = deque(maxlen=_MAX_QUEUED)
         self._pings: deque[PongWaiter] = deque(maxlen=_MAX_WAITERS)
+        self._receivers: deque[None] = deque()  # as many as wait for the readlock
         self._shut = False
 
     # Receiving
@@ -153,21 +160,35 @@ class Stream:
             try:
                 return events.popleft()
             except IndexError:
+                if deadline is not None and deadline.overdue(_GRACE):
+                    raise deadline.error() from None
                 self.fill(deadline)
 
     def fill(self, deadline: Deadline | None = None) -> None:
         """Read once, unless another thread has brought events in the meantime."""
-        if not self._acquire(self._readlock, deadline):
-            raise WebSocketTimeoutException("The receive timed out: another thread is receiving")
+        if not self._readlock.acquire(blocking=False):
+            self._queue_for_reading(deadline)
         try:
             if not self.core.events:
                 self._read(deadline)
         finally:
             self._release_reader()
 
+    def _queue_for_reading(self, deadline: Deadline | None) -> None:
+        self._receivers.append(None)
+        try:
+            acquired = self._acquire(self._readlock, deadline)
+        finally:
+            self._receivers.pop()
+        if not acquired:
+            # Nobody may be reading now: who waits for a pong has stood back for us.
+            self._wake_waiters()
+            raise WebSocketTimeoutException("The receive timed out: another thread is receiving")
+
     def try_read(self, deadline: Deadline) -> bool:
-        """Read once if no other thread is reading; False if one is."""
-        if not self._readlock.acquire(blocking=False):
+        """Read once if no other thread is reading or about to; False if one is."""
+        # A receiver goes first: a lock that is taken again at once would never be its.
+        if self._receivers or not self._readlock.acquire(blocking=False):
             return False
         try:
             self._read(deadline)
@@ -178,8 +199,11 @@ class Stream:
     def _release_reader(self) -> None:
         self._readlock.release()
         if self._pings:
-            for waiter in tuple(self._pings):
-                waiter.wake()
+            self._wake_waiters()
+
+    def _wake_waiters(self) -> None:
+        for waiter in tuple(self._pings):
+            waiter.wake()
 
     def _read(self, deadline: Deadline | None) -> None:
         core = self.core
@@ -187,6 +211,8 @@ class Stream:
             raise WebSocketConnectionClosedException("Connection is already closed.")
         self.read_deadline = deadline
         try:
+            if self.backlog:
+                self._work_off(deadline)
             if self.read_frame is not None:
                 core.accept(self.read_frame())
             else:
@@ -203,8 +229,13 @@ class Stream:
             core.eof(None if core.close_sent else error)
         finally:
             self.read_deadline = None
-        while core.controls:
-            control = core.controls.popleft()
+        self.answer_controls()
+
+    def answer_controls(self) -> None:
+        """Answer the pings and note the pongs that the core has parsed."""
+        controls = self.core.controls
+        while controls:
+            control = controls.popleft()
             if not isinstance(control, Ping):
                 self._acknowledge(control.payload)
             elif self._answer_ping is not None:
@@ -222,7 +253,12 @@ class Stream:
             if self._unsent is not None:
                 self.write(frame)
             else:
-                sent = self.transport.send(frame)
+                try:
+                    sent = self.transport.send(frame)
+                except WebSocketTimeoutException:
+                    if self.transport.keeps_writes:
+                        self._unsent = memoryview(frame)
+                    raise
                 if sent < len(frame):
                     self._unsent = memoryview(frame)[sent:]
                     self.write(b"")
@@ -246,34 +282,68 @@ class Stream:
             try:
                 rest = rest[send(rest) :]
             except WebSocketTimeoutException:
-                if len(rest) < len(data):
+                if len(rest) < len(data) or self.transport.keeps_writes:
                     self._unsent = rest
                 raise
 
     def _release_writer(self) -> None:
         self._lock.release()
         if self._queued:
-            self._flush_queued()
+            self._flush_queued(None)
 
     def _send_soon(self, opcode: int, payload: bytes) -> None:
-        """Send a control frame now, or after the frame that another thread is sending.
+        """Send a control frame now, or as soon as there is room for it.
 
-        A reader must not wait for a writer: the writer may be waiting for the peer to read,
-        and the peer for us.
+        A reader must not wait for a writer, nor for the peer to read: the peer may be
+        waiting for us to read.
         """
         self._queued.append((opcode, payload))
-        self._flush_queued()
+        self._flush_queued(Deadline(0))
 
-    def _flush_queued(self) -> None:
-        # Who finds the lock taken leaves its frame to the holder, which looks here again
-        # after it has released the lock.
-        while self._queued and self._lock.acquire(blocking=False):
+    @property
+    def backlog(self) -> bool:
+        """Whether frames wait for room in the socket, or half of one does."""
+        return bool(self._queued) or self._unsent is not None
+
+    def _work_off(self, deadline: Deadline | None) -> None:
+        """Send what waits as room comes, until there is something to read."""
+        while self._flush_queued(Deadline(0)) and not (deadline and deadline.expired):
+            if self.transport.wait_for_room(deadline):
+                break
+
+    def _flush_queued(self, deadline: Deadline | None) -> bool:
+        """Send what waits; True if there was no room for it until the deadline.
+
+        Who finds the lock taken leaves its frame to the holder, which looks here again after
+        it has released the lock.
+        """
+        while self.backlog and self._lock.acquire(blocking=False):
+            self.write_deadline = deadline
             try:
+                self.write(b"")
+                if self._queued:
+                    self._send_queued()
+            except WebSocketTimeoutException:
+                return True
+            except WebSocketException:
                 # A connection that can't send any more is noticed by its reader.
-                with contextlib.suppress(WebSocketException, IndexError):
-                    self._send_control(*self._queued.popleft())
+                return False
             finally:
+                self.write_deadline = None
                 self._lock.release()
+        return False
+
+    def _send_queued(self) -> None:
+        try:
+            control = self._queued.popleft()
+        except IndexError:
+            return
+        try:
+            self._send_control(*control)
+        except WebSocketTimeoutException:
+            if self._unsent is None and len(self._queued) < _MAX_QUEUED:
+                self._queued.appendleft(control)
+            raise
 
     def _send_control(self, opcode: int, payload: bytes) -> None:
         if self.write_frame is not None:
@@ -294,7 +364,8 @@ class Stream:
 
     def _acknowledge(self, payload: bytes) -> None:
         """A pong answers the ping with its payload and, as peers may skip some, all before."""
-        if any(waiter.payload == payload for waiter in self._pings):
+        # A copy, as another thread may be pinging.
+        if any(waiter.payload == payload for waiter in tuple(self._pings)):
             while self._pings:
                 waiter = self._pings.popleft()
                 waiter.acknowledge()
@@ -359,7 +430,7 @@ class Stream:
                         core.close_received = event
                         break
                 else:
-                    if core.ended:
+                    if core.ended or deadline.overdue(_GRACE):
                         return
                     self._read(deadline)
         finally:
@@ -371,8 +442,9 @@ class Stream:
         if self._acquire(self._readlock, deadline):
             try:
                 with memoryview(bytearray(4096)) as scratch:
-                    while self.transport.recv_into(scratch, deadline):
-                        pass
+                    while not deadline.overdue(_GRACE):
+                        if not self.transport.recv_into(scratch, deadline):
+                            break
             finally:
                 self._release_reader()
 

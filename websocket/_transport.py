@@ -24,6 +24,11 @@ class Transport(Protocol):
     """What the faces need of a socket. ``deadline`` None means: the timeout that is set."""
 
     @property
+    def keeps_writes(self) -> bool:
+        """Whether a write that timed out may have begun, so that the same bytes must follow."""
+        ...
+
+    @property
     def timeout(self) -> float | None:
         """Seconds that a read or write may take where it is given no deadline."""
         ...
@@ -43,6 +48,14 @@ class Transport(Protocol):
         """Whether bytes wait inside the transport, where a selector can't see them."""
         ...
 
+    def wait_for_room(self, deadline: Deadline | None = None) -> bool:
+        """Wait until something can be read or written; True if it can be read.
+
+        Raises:
+            WebSocketTimeoutException: neither came in time.
+        """
+        ...
+
     def shutdown(self) -> None:
         """End both directions now: a read that is blocked in another thread returns."""
         ...
@@ -50,10 +63,20 @@ class Transport(Protocol):
     def close(self) -> None: ...
 
 
-def wait_for(sock: Any, write: bool, deadline: Deadline | None) -> bool:
-    """Wait until the socket can be read (or written); False when the deadline came first."""
+def wait_for(sock: Any, events: int, deadline: Deadline | None) -> bool:
+    """Wait until the socket can be read or written; False when the deadline came first."""
     timeout = None if deadline is None else 0.0 if deadline.expired else deadline.remaining()
-    return wait_ready(sock, EVENT_WRITE if write else EVENT_READ, timeout)
+    return wait_ready(sock, events, timeout)
+
+
+def wait_for_either(sock: Any, deadline: Deadline) -> bool:
+    """See ``Transport.wait_for_room``."""
+    try:
+        if not wait_for(sock, EVENT_READ | EVENT_WRITE, deadline):
+            raise timed_out("The receive", deadline, None)
+        return wait_ready(sock, EVENT_READ, 0)
+    except (OSError, ValueError) as error:
+        raise (map_io_error(error) or error) from error
 
 
 def timed_out(action: str, deadline: Deadline | None, timeout: float | None) -> Exception:
@@ -63,6 +86,8 @@ def timed_out(action: str, deadline: Deadline | None, timeout: float | None) -> 
 
 class SocketTransport:
     """A plain socket. Waiting is left to the socket's own timeout where no deadline is given."""
+
+    keeps_writes = False
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
@@ -80,30 +105,33 @@ class SocketTransport:
             if deadline is not None:
                 if _DONTWAIT and deadline.expired and self._sock.gettimeout() is None:
                     return self._sock.recv_into(view, 0, _DONTWAIT)
-                if not wait_for(self._sock, False, deadline):
+                if not wait_for(self._sock, EVENT_READ, deadline):
                     raise timed_out("The receive", deadline, None)
             return self._sock.recv_into(view)
-        except OSError as error:
+        except (OSError, ValueError) as error:
             raise self._mapped("The receive", error, deadline) from error
 
     def send(self, data: bytes | memoryview, deadline: Deadline | None = None) -> int:
         try:
             while deadline is not None:
-                if not wait_for(self._sock, True, deadline):
+                if not wait_for(self._sock, EVENT_WRITE, deadline):
                     raise timed_out("The send", deadline, None)
                 with contextlib.suppress(BlockingIOError):
                     return self._sock.send(data, _DONTWAIT)
             return self._sock.send(data)
-        except OSError as error:
+        except (OSError, ValueError) as error:
             raise self._mapped("The send", error, deadline) from error
 
-    def _mapped(self, action: str, error: OSError, deadline: Deadline | None) -> BaseException:
+    def _mapped(self, action: str, error: Exception, deadline: Deadline | None) -> BaseException:
         if isinstance(error, (TimeoutError, BlockingIOError)):
             return timed_out(action, deadline, self._sock.gettimeout())
         return map_io_error(error) or error
 
     def pending(self) -> bool:
         return False
+
+    def wait_for_room(self, deadline: Deadline | None = None) -> bool:
+        return wait_for_either(self._sock, deadline or Deadline(self.timeout))
 
     def shutdown(self) -> None:
         with contextlib.suppress(OSError):
@@ -122,6 +150,9 @@ class TLSTransport:
     blocks; waiting happens outside the lock. A timeout that a program sets on the socket
     itself is noticed and taken over.
     """
+
+    # OpenSSL has sealed a record by then, which it sends under the name of the next bytes.
+    keeps_writes = True
 
     def __init__(self, sock: Any) -> None:
         self._sock = sock
@@ -148,25 +179,32 @@ class TLSTransport:
             with self._lock:
                 if self._closed:
                     raise WebSocketConnectionClosedException("Connection is already closed.")
-                foreign = self._sock.gettimeout()
-                if foreign != 0:
-                    self.timeout = foreign
-                    self._sock.settimeout(0)
                 try:
+                    foreign = self._sock.gettimeout()
+                    if foreign != 0:
+                        self.timeout = foreign
+                        self._sock.settimeout(0)
                     return operation(argument)
                 except ssl.SSLWantReadError:
-                    write = False
+                    events = EVENT_READ
                 except ssl.SSLWantWriteError:
-                    write = True
-                except OSError as error:
+                    events = EVENT_WRITE
+                except (OSError, ValueError) as error:
                     raise (map_io_error(error) or error) from error
             if limit is None:
                 limit = Deadline(self.timeout)
-            if not wait_for(self._sock, write, limit):
+            try:
+                ready = wait_for(self._sock, events, limit)
+            except (OSError, ValueError) as error:
+                raise (map_io_error(error) or error) from error
+            if not ready:
                 raise timed_out(action, limit, self.timeout)
 
     def pending(self) -> bool:
         return not self._closed and self._sock.pending() > 0
+
+    def wait_for_room(self, deadline: Deadline | None = None) -> bool:
+        return self.pending() or wait_for_either(self._sock, deadline or Deadline(self.timeout))
 
     def shutdown(self) -> None:
         with self._lock:
@@ -188,6 +226,8 @@ class TLSTransport:
 
 class DoubleTransport:
     """Anything with ``recv(n)`` and ``send(b)``: a test double, a channel of another library."""
+
+    keeps_writes = False
 
     def __init__(self, sock: Any) -> None:
         self._sock = sock
@@ -223,6 +263,9 @@ class DoubleTransport:
 
     def pending(self) -> bool:
         return False
+
+    def wait_for_room(self, deadline: Deadline | None = None) -> bool:
+        return True
 
     def shutdown(self) -> None:
         end = getattr(self._sock, "shutdown", None)

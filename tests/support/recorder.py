@@ -14,7 +14,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 DEADLINE = 10.0
 TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
@@ -161,12 +161,14 @@ class Recorder:
         tls: ssl.SSLContext | None,
         subprotocol: str | None,
         headers: tuple[str, ...],
+        wrap: Callable[[socket.socket], Any] | None,
     ) -> None:
         self._script = script
         self._listener = listener
         self._tls = tls
         self._subprotocol = subprotocol
         self._headers = headers
+        self._wrap = wrap
         self._ended: queue.Queue[Session] = queue.Queue()
         self._threads: list[threading.Thread] = []
         self._socks: list[socket.socket] = []
@@ -212,7 +214,7 @@ class Recorder:
             if self._tls is not None:
                 sock = self._tls.wrap_socket(sock, server_side=True)
                 self._socks.append(sock)
-            session = self._open(sock)
+            session = self._open(self._wrap(sock) if self._wrap is not None else sock)
             self._script(session)
         except OSError:
             pass  # the client went away: that is a normal end of a session
@@ -265,15 +267,19 @@ def record(
     subprotocol: str | None = None,
     headers: tuple[str, ...] = (),
     unix_path: str | None = None,
+    wrap: Callable[[socket.socket], Any] | None = None,
 ) -> Iterator[Recorder]:
-    """A server on a free port of 127.0.0.1, or on a Unix socket."""
+    """A server on a free port of 127.0.0.1, or on a Unix socket.
+
+    ``wrap`` may put an object of the test's own in the place of each connection's socket.
+    """
     if unix_path is None:
         listener = socket.create_server(("127.0.0.1", 0), backlog=16)
     else:
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         listener.bind(unix_path)
         listener.listen(4)
-    recorder = Recorder(script, listener, tls, subprotocol, headers)
+    recorder = Recorder(script, listener, tls, subprotocol, headers, wrap)
     try:
         yield recorder
     finally:

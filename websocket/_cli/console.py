@@ -28,7 +28,7 @@ from .editor import LineEditor
 
 PROMPT: Final = "> "
 RECEIVED: Final = "< "
-_REPEAT_AFTER: Final = 0.05
+_REPEAT_AFTER: Final = 0.01
 
 
 class InputEnded(Exception):
@@ -86,6 +86,7 @@ class InteractiveConsole(RawInput, code.InteractiveConsole):  # type: ignore[mis
         self._end_noticed = False
         self._signals = False
         self._handler_before: Any = None
+        self._wakeup = self._wakeup_before = -1
         self._colour = "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
 
     def __enter__(self) -> InteractiveConsole:
@@ -93,6 +94,7 @@ class InteractiveConsole(RawInput, code.InteractiveConsole):  # type: ignore[mis
         if is_main and hasattr(signal, "pthread_kill"):
             self._handler_before = signal.signal(signal.SIGURG, self._on_signal)
             self._signals = True
+            self._watch_interrupts()
         return self
 
     def __exit__(
@@ -104,8 +106,27 @@ class InteractiveConsole(RawInput, code.InteractiveConsole):  # type: ignore[mis
         with self._lock:
             signals, self._signals = self._signals, False
         if signals:
+            signal.set_wakeup_fd(self._wakeup_before)
+            os.close(self._wakeup)
             signal.signal(signal.SIGURG, self._handler_before or signal.SIG_DFL)
         self._print_pending()
+
+    def _watch_interrupts(self) -> None:
+        """See to it that Ctrl-C is noticed.
+
+        Like any signal it is lost on the editor if it comes just before the wait for a key.
+        """
+        watched, self._wakeup = os.pipe()
+        os.set_blocking(self._wakeup, False)
+        self._wakeup_before = signal.set_wakeup_fd(self._wakeup, warn_on_full_buffer=False)
+
+        def watch() -> None:
+            with open(watched, "rb", buffering=0) as signals:
+                while numbers := signals.read(1):
+                    if numbers[0] == signal.SIGINT:
+                        self._interrupt_main(lambda: not self._reading)
+
+        threading.Thread(target=watch, name="wsdump-interrupts", daemon=True).start()
 
     def read(self) -> bytes:
         """A line that the user entered.
@@ -125,6 +146,13 @@ class InteractiveConsole(RawInput, code.InteractiveConsole):  # type: ignore[mis
         except (EOFError, KeyboardInterrupt, InputEnded):
             self._put("\n")
             raise
+        except SystemError as error:
+            # input() lets a second signal's handler run while the exception of the first one
+            # is on its way. The interpreter takes that for an error of the handler's.
+            if not isinstance(error.__cause__, (KeyboardInterrupt, InputEnded)):
+                raise
+            self._put("\n")
+            raise error.__cause__ from None
         finally:
             self._reading = False
 
@@ -150,7 +178,7 @@ class InteractiveConsole(RawInput, code.InteractiveConsole):  # type: ignore[mis
         self._interrupt_main(lambda: not self._pending)
 
     def _interrupt_main(self, is_done: Callable[[], bool]) -> None:
-        """Have the main thread print what is pending, and wait until it has."""
+        """Have the main thread look at what is pending, and wait until it has."""
         if threading.current_thread() is threading.main_thread():
             self._print_pending()
             return

@@ -59,6 +59,7 @@ class Receiver(threading.Thread):
         close: code and reason of the server's Close frame, or None.
         error: what ended the connection otherwise, or None.
         output_error: why a message could not be shown, or None.
+        ended: whether nothing more will be received.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class Receiver(threading.Thread):
         self.close: tuple[int, str] | None = None
         self.error: Exception | None = None
         self.output_error: OSError | None = None
+        self.ended = False
         self._ws = ws
         self._show = show
         self._at_end = at_end
@@ -90,6 +92,7 @@ class Receiver(threading.Thread):
         except Exception as error:
             self.error = error
         finally:
+            self.ended = True
             self._at_end()
 
 
@@ -170,7 +173,7 @@ class Session:
                 return self._finish()
             number += 1
             if not self._send(line, f"Line {number} of the input"):
-                usable = self._receiver.is_alive()
+                usable = not self._receiver.ended
                 return max(self._finish(), EXIT_USAGE) if usable else self._finish()
 
     def _begin(self) -> None:
@@ -234,7 +237,7 @@ class Session:
 
     def _finish(self) -> int:
         """The closing handshake, showing what arrives until it is done."""
-        if self._receiver.is_alive():
+        if not self._receiver.ended:
             self._closing = True
             try:
                 self._ws.settimeout(CLOSE_TIMEOUT)
@@ -242,8 +245,8 @@ class Session:
             except WebSocketException:
                 pass  # it ended in this moment, and the receiver knows how
             self._receiver.join(CLOSE_TIMEOUT)
-        answered = not self._receiver.is_alive()
-        self._ws.close(timeout=0 if not answered else CLOSE_TIMEOUT)
+        answered = self._receiver.ended
+        self._ws.close(timeout=1 if answered else 0)
         sentence = self._verdict(answered)
         if sentence is None:
             if not self._closing and isinstance(self._console, InteractiveConsole):

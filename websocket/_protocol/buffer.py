@@ -41,13 +41,12 @@ class ReceiveBuffer:
         Release the view (``with``) before the next call: a view that is still held keeps the
         block from growing in place.
         """
-        pending = self.end - self.start
-        full = len(self.data) - self.end < _LEAST_FREE
-        if not pending:
+        if self.start == self.end:
             self.start = self.end = 0
             if len(self.data) != self._capacity:
                 self._resize(self._capacity)
-        elif self.start and (full or self.start >= pending):
+        elif self.start:
+            # What is pending is the beginning of one frame: each byte is moved once.
             self._compact()
         self.trim()
         if len(self.data) - self.end < _LEAST_FREE:

@@ -98,7 +98,7 @@ class Connection:
         self._check_text = check_text
         self._messages = MessageAssembler(max_size, fragments, check_text)
         self._scan_limit = sys.maxsize if max_size is None else max_size
-        self._scans = role is Role.CLIENT and check_text
+        self._scans = role is Role.CLIENT
         self._header: FrameHeader | None = None
         self._checked = 0  # bytes of an incomplete text frame that were checked already
 

@@ -231,8 +231,7 @@ class MessageAssembler:
         if not self._check_text or OP_TEXT not in (opcode, self.opcode):
             return
         if first or self._partial is None:
-            before = self._text if opcode == OP_CONT else None
-            self._partial = Text8() if before is None else before.copy()
+            self._partial = Text8() if self._text is None else self._text.copy()
         self._partial.feed(data)
 
     def add(self, frame: Frame) -> str | bytes | Fragment | None:
@@ -258,7 +257,7 @@ class MessageAssembler:
                 message = bytes(self._payload)
         if frame.fin:
             self.opcode = 0
-            self._text = self._partial = None
+            self._text = None
             self._payload = bytearray()
         return message
 

@@ -296,8 +296,9 @@ class Server:
                 return None
             key = check_request(head)
         except WebSocketHandshakeException as error:
+            self.errors.append(error)
             self._refuse(sock, Refusal(error.status_code or 400, body=f"{error}\n"))
-            raise
+            return None
         subprotocol = self._choose_subprotocol(head)
         sock.sendall(build_response(key, subprotocol, self.headers))
         sock.settimeout(None)
