@@ -20,12 +20,15 @@ from wire import frame
 
 import websocket
 from websocket import (
+    WebSocket,
     WebSocketApp,
     WebSocketConnectionClosedException,
     WebSocketException,
     WebSocketPayloadException,
     WebSocketTimeoutException,
 )
+from websocket._run import Run
+from websocket._socket import Deadline
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
 
@@ -631,6 +634,16 @@ def test_a_server_that_closes_but_does_not_end_tcp() -> None:
         assert recorded.run() is False
         assert time.monotonic() - before < 2
     assert recorded.of("on_close") == [(1001, "bye")]
+
+
+def test_a_deadline_that_passes_between_two_looks_at_the_clock() -> None:
+    """Asking how long to wait must never be what ends a run."""
+    times = iter([0.0, *(0.1 * step for step in range(100))])
+    run = Run(WebSocketApp("ws://127.0.0.1/"), WebSocket(), (0, None), "")
+    run._drain = Deadline(0.45, clock=lambda: next(times))
+    waits = [run.until_check() for _ in range(10)]
+    assert waits[0] == pytest.approx(0.45)
+    assert waits[-1] == 0
 
 
 # The ways out

@@ -116,10 +116,12 @@ def test_what_comes_along_with_the_opening_handshake(class_: type[WebSocket]) ->
         assert [ws.recv() for _ in range(3)] == ["one", b"two", ""]
 
 
-def test_a_ping_that_comes_along_with_the_opening_handshake_is_answered_at_once() -> None:
+@each_road
+def test_a_ping_that_comes_along_with_the_opening_handshake(class_: type[WebSocket]) -> None:
     server = Recorder(frame(PING, b"early"))
-    with connected(server):
-        # Nothing is received here.
+    with connected(server, class_) as ws:
+        with pytest.raises(WebSocketTimeoutException):
+            ws.recv(timeout=0.05)
         pong = server.next()
         assert (pong.opcode, pong.payload) == (PONG, b"early")
 

@@ -39,6 +39,7 @@ from ._exceptions import (
     WebSocketProxyTypeException,
     WebSocketTimeoutException,
     WebSocketURLException,
+    WebSocketWouldBlockException,
 )
 from ._logging import (
     debug,
@@ -51,6 +52,7 @@ from ._logging import (
     trace,
     warning,
 )
+from ._pong import PongWaiter
 from ._socket import (
     DEFAULT_SOCKET_OPTION,
     getdefaulttimeout,
@@ -60,7 +62,6 @@ from ._socket import (
     setdefaulttimeout,
     sock_opt,
 )
-from ._stream import PongWaiter
 
 __version__ = "1.9.100"
 
@@ -98,6 +99,7 @@ __all__ = [
     "WebSocketProxyTypeException",
     "WebSocketTimeoutException",
     "WebSocketURLException",
+    "WebSocketWouldBlockException",
     "__version__",
     "continuous_frame",
     "create_connection",

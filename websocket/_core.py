@@ -41,12 +41,13 @@ from ._exceptions import (
 from ._handshake import SUPPORTED_REDIRECT_STATUSES, handshake_response  # noqa: F401
 from ._logging import isEnabledForTrace, trace
 from ._open import open_connection
+from ._pong import PongWaiter
 from ._protocol.connection import DEFAULT_MAX_SIZE, Connection, Event, Payload, close_payload
 from ._protocol.frames import OP_BINARY, OP_CLOSE, OP_PING, OP_PONG, OP_TEXT
 from ._protocol.messages import Close, Fragment, Frame, Ping, Pong
 from ._socket import DEFAULT_SOCKET_OPTION, Deadline, getdefaulttimeout, sock_opt  # noqa: F401
 from ._ssl_compat import HAVE_CONTEXT_CHECK_HOSTNAME, HAVE_SSL, ssl  # noqa: F401
-from ._stream import PongWaiter, Stream
+from ._stream import Stream
 from ._transport import DoubleTransport
 from ._utils import NoLock
 
@@ -175,7 +176,12 @@ class WebSocket:
 
     @property
     def sock(self) -> Any:
-        return self._stream.sock if self._stream is not None else None
+        stream = self._stream
+        if stream is None:
+            return None
+        # Who asks for the socket may be about to wait on it.
+        stream.exact = True
+        return stream.sock
 
     @sock.setter
     def sock(self, sock: Any) -> None:
@@ -284,12 +290,17 @@ class WebSocket:
         return close.reason if close is not None else None
 
     def is_ssl(self) -> bool:
-        return isinstance(self.sock, ssl.SSLSocket)
+        return self._stream is not None and isinstance(self._stream.sock, ssl.SSLSocket)
 
     def fileno(self) -> int:
-        """The socket's descriptor. Messages may wait in memory where no selector sees them:
-        call ``recv(timeout=0)`` until it times out before waiting on the descriptor."""
-        descriptor: int = self._open_stream().sock.fileno()
+        """The socket's descriptor, to wait on.
+
+        From the first call on, or the first use of ``sock``, receives take no more from the
+        socket than the message that they return, so that the rest keeps it readable. What
+        TLS has decrypted already is seen by ``ws.sock.pending()`` only.
+        """
+        self._open_stream()
+        descriptor: int = self.sock.fileno()
         return descriptor
 
     # Sending

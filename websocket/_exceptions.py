@@ -8,6 +8,7 @@
     ├── WebSocketPayloadException             text that is not UTF-8; close code 1007
     ├── WebSocketConnectionClosedException    the connection is closed, or was lost
     ├── WebSocketTimeoutException             a deadline or timeout passed
+    │   └── WebSocketWouldBlockException      ... of 0 s; also a BlockingIOError
     ├── WebSocketProxyException               the proxy refused, or its settings make no sense
     │   └── WebSocketProxyTypeException       also a ValueError
     ├── WebSocketBadStatusException           the server answered with another status than 101
@@ -39,6 +40,7 @@ __all__ = [
     "WebSocketProxyTypeException",
     "WebSocketTimeoutException",
     "WebSocketURLException",
+    "WebSocketWouldBlockException",
 ]
 
 
@@ -84,6 +86,17 @@ class WebSocketConnectionClosedException(WebSocketException):
 
 class WebSocketTimeoutException(WebSocketException):
     """A timeout passed. After a receive, the connection stays usable."""
+
+
+class WebSocketWouldBlockException(WebSocketTimeoutException, BlockingIOError):
+    """With a timeout of 0, there is nothing to be read or no room to write.
+
+    Programs that made a socket non-blocking wait for ``BlockingIOError``, over TLS for
+    ``ssl.SSLWantReadError`` or ``ssl.SSLWantWriteError``: over TLS it is one of these, too.
+    """
+
+    # OSError and its TLS kin would look for an errno.
+    __str__ = Exception.__str__
 
 
 class WebSocketProxyException(WebSocketException):

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 from collections.abc import Callable, Generator, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, NoReturn
@@ -38,6 +39,7 @@ from ._protocol.handshake import (
 from ._protocol.http11 import Headers, ResponseHead, ResponseReader
 from ._protocol.uri import URL, pack_hostname
 from ._socket import DEFAULT_SOCKET_OPTION, Deadline, recv, send
+from ._ssl_compat import HAVE_SSL, ssl
 
 __all__ = [
     "DEFAULT_SOCKET_OPTION",
@@ -129,16 +131,16 @@ def handshake(
     reader = ResponseReader()
     with _deadlines(sock, deadline) as arm:
         _send_all(sock, request.data, arm)
-        head = _read_head(sock, reader, arm)
+        head, rest = _read_head(sock, reader, arm)
     jar.store(target, head.headers.get_all("set-cookie"))
     if head.status not in SUCCESS_STATUSES:
         _refused(sock, reader, head, deadline)
     subprotocol = None
     if head.status == HTTPStatus.SWITCHING_PROTOCOLS:
-        subprotocol = _judge(head, request, options, reader.rest)
+        subprotocol = _judge(head, request, options, rest)
     response = handshake_response(head.status, head.headers, subprotocol)
     response.head = head
-    response.rest = reader.rest
+    response.rest = rest
     return response
 
 
@@ -257,11 +259,17 @@ def _send_all(sock: Any, data: bytes, arm: _Arm) -> None:
 
 def _read_head(
     sock: Any, reader: ResponseReader, arm: _Arm, size: int = _READ_SIZE
-) -> ResponseHead:
+) -> tuple[ResponseHead, bytes]:
+    """The head, and what was read of the WebSocket stream behind it: nothing where avoidable.
+
+    Programs wait on the socket themselves, and would not see a message that had been read
+    along with the head.
+    """
+    rest = b""
     try:
         while reader.head is None:
             arm()
-            reader.feed(recv(sock, size))
+            rest = _feed(sock, reader, size)
     except WebSocketConnectionClosedException as lost:
         try:
             reader.feed_eof()
@@ -269,7 +277,37 @@ def _read_head(
             raise told from lost
     assert reader.head is not None
     dump("response header", reader.head.text)
-    return reader.head
+    return reader.head, rest
+
+
+def _feed(sock: Any, reader: ResponseReader, size: int) -> bytes:
+    """Read once; return what of it lies behind the head of a 101."""
+    if not isinstance(sock, socket.socket):
+        reader.feed(recv(sock, size))
+        return reader.rest
+    if HAVE_SSL and isinstance(sock, ssl.SSLSocket):
+        # TLS can't look ahead; but what it has decrypted stays with it, and costs no call.
+        reader.feed(recv(sock, 1))
+        return reader.rest
+    ahead: Any = _Ahead(sock)
+    seen = recv(ahead, size)
+    reader.feed(seen)
+    left = len(seen) - len(reader.rest)
+    while left:
+        left -= len(recv(sock, left))
+    return b""
+
+
+class _Ahead:
+    """A socket whose ``recv`` leaves in the socket what it returns."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self.gettimeout = sock.gettimeout
+        self.fileno = sock.fileno
+
+    def recv(self, size: int) -> bytes:
+        return self._sock.recv(size, socket.MSG_PEEK)
 
 
 def _refused(
@@ -331,7 +369,7 @@ def _get_resp_headers(
         WebSocketBadStatusException: the status is not one of ``success_statuses``.
     """
     reader = ResponseReader()
-    head = _read_head(sock, reader, lambda: None, size=1)
+    head, _ = _read_head(sock, reader, lambda: None, size=1)
     if head.status not in success_statuses:
         _refused(sock, reader, head, None)
     return head.status, head.headers, head.reason

@@ -90,7 +90,7 @@ class Run:
             dispatcher.read(self._stream.sock, self.on_readable, self.on_check)
         except (OSError, ValueError):
             # The socket may have been closed just before it was to be watched.
-            if self.ws.sock is not None:
+            if self.ws._stream is not None:
                 raise
             self._settle()
         self._arm_timer()
@@ -166,7 +166,7 @@ class Run:
 
     def _is_over(self) -> bool:
         """Whether a deadline ends the run now; a ping that is due is sent."""
-        if self.ws.sock is None or self._verdict is not None:
+        if self.ws._stream is None or self._verdict is not None or self._stream.deaf:
             return True
         deadline = self._end_deadline()
         if deadline is not None:
@@ -193,7 +193,7 @@ class Run:
         """Seconds until ``on_check`` has something to do, None if it never has."""
         deadline = self._end_deadline()
         if deadline is not None:
-            return 0 if deadline.expired else deadline.remaining()
+            return deadline.left()
         at = self.keepalive.deadline()
         return None if at is None else max(0.0, at - time.monotonic())
 
@@ -244,18 +244,20 @@ class Run:
         """Call back for all events that are there; False ends the loop."""
         app = self.app
         events = self.ws._core.events
-        while events and not self.finished.is_set():
+        while events:
             try:
                 event = events.popleft()
             except IndexError:
-                break
-            if self._close_request is None and isinstance(event, (str, bytes)):
+                break  # a thread that receives by itself was faster
+            kind = event.__class__
+            if (kind is str or kind is bytes) and self._close_request is None:
                 if app.on_data is not None:
-                    opcode = OP_TEXT if isinstance(event, str) else OP_BINARY
-                    app._callback(app.on_data, event, opcode, True)
+                    app._callback(app.on_data, event, OP_TEXT if kind is str else OP_BINARY, True)
                 app._callback(app.on_message, event)
                 continue
             self._deliver_rare(event)
+            if self.finished.is_set():
+                break
         self._arm_timer()
         return not self.finished.is_set()
 
@@ -322,7 +324,7 @@ class Run:
     def close_now(self) -> None:
         """The rest of the closing handshake at once, without the loop."""
         status, reason, deadline = self._close_request or (1000, b"", Deadline(0))
-        self.ws.close(status, reason, 0 if deadline.expired else deadline.remaining())
+        self.ws.close(status, reason, deadline.left())
         self._settle()
 
     def disconnect(self, *_: Any) -> None:

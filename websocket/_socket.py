@@ -117,6 +117,10 @@ class Deadline:
         """Whether the time is over."""
         return self._end is not None and self._clock() >= self._end
 
+    def left(self) -> float | None:
+        """Seconds that are left, 0 when none are, or None without a limit."""
+        return None if self._end is None else max(0.0, self._end - self._clock())
+
     def overdue(self, grace: float) -> bool:
         """Whether the time has been over for more than ``grace`` seconds."""
         return self._end is not None and self._clock() > self._end + grace

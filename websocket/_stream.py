@@ -12,10 +12,9 @@ that is no socket. The choice is made once, when the stream is made.
 from __future__ import annotations
 
 import contextlib
-import threading
-import time
 from collections import deque
 from collections.abc import Callable
+from types import TracebackType
 from typing import Any, Final, Protocol
 
 from ._exceptions import (
@@ -25,6 +24,7 @@ from ._exceptions import (
     WebSocketProtocolException,
     WebSocketTimeoutException,
 )
+from ._pong import GRACE, PongWaiter
 from ._protocol.connection import Connection, Event, Payload, State, close_payload, failure
 from ._protocol.frames import OP_CLOSE, OP_PING, OP_PONG
 from ._protocol.messages import Close, Frame, Ping
@@ -41,66 +41,14 @@ LINGER: Final = 0.5
 _MAX_QUEUED: Final = 16
 _MAX_WAITERS: Final = 1024
 
-# What has arrived is read even when the time is over (a timeout of 0 means just that), but
-# not for so many seconds: a peer that never stops must not keep us here.
-_GRACE: Final = 0.1
-
 
 class Lock(Protocol):
     def acquire(self, blocking: bool = True, timeout: float = -1) -> bool: ...
     def release(self) -> None: ...
-
-
-class PongWaiter:
-    """A ping that was sent, and the pong that answers it (RFC 6455 section 5.5.3).
-
-    Attributes:
-        payload: what the ping carried.
-        rtt: seconds between the ping and its pong, None while there is none.
-    """
-
-    def __init__(self, stream: Stream, payload: bytes) -> None:
-        self.payload = payload
-        self.rtt: float | None = None
-        self._stream = stream
-        self._sent = time.monotonic()
-        self._wake = threading.Event()
-
-    @property
-    def done(self) -> bool:
-        """Whether the pong has come."""
-        return self.rtt is not None
-
-    def wait(self, timeout: float | None = None) -> float:
-        """Wait for the pong and return the round-trip time in seconds.
-
-        What arrives in the meantime is kept for the receiving methods; another thread may be
-        receiving at the same time.
-
-        Parameters:
-            timeout: seconds, None for no limit.
-
-        Raises:
-            WebSocketTimeoutException: the pong did not come in time.
-            WebSocketConnectionClosedException: the connection ended before it came.
-        """
-        deadline = Deadline(timeout)
-        while self.rtt is None:
-            self._wake.clear()
-            if deadline.overdue(_GRACE):
-                raise deadline.error()
-            if self._stream.try_read(deadline):
-                continue
-            self._wake.wait(deadline.remaining())
-        return self.rtt
-
-    def acknowledge(self) -> None:
-        self.rtt = time.monotonic() - self._sent
-        self._wake.set()
-
-    def wake(self) -> None:
-        """Let the waiting thread look again: nobody else is reading now."""
-        self._wake.set()
+    def __enter__(self) -> Any: ...
+    def __exit__(
+        self, t: type[BaseException] | None, v: BaseException | None, tb: TracebackType | None, /
+    ) -> None: ...
 
 
 class Stream:
@@ -118,6 +66,8 @@ class Stream:
         read_frame: the outer road in: returns the next frame. None for the direct road.
         write_frame: the outer road out: sends a control frame (opcode, payload).
         on_shutdown: called when the socket has been closed, by whichever thread did it.
+        exact: read no further than the frame that has begun needs. For programs that wait
+            on the socket themselves: what stays unread keeps it readable for them.
     """
 
     def __init__(
@@ -139,6 +89,7 @@ class Stream:
         self._readlock = readlock
         self.read_frame: Callable[[], Frame] | None = None
         self.write_frame: Callable[[int, bytes], Any] | None = None
+        self.exact = False
         self._answer_ping = answer_ping
         self._unsent: memoryview | None = None
         self._queued: deque[tuple[int, bytes]] = deque(maxlen=_MAX_QUEUED)
@@ -147,6 +98,12 @@ class Stream:
         self._shut = False
 
     # Receiving
+
+    @property
+    def deaf(self) -> bool:
+        """Whether the program has closed the socket itself: no selector reports it any more."""
+        fileno = getattr(self.sock, "fileno", None)
+        return fileno is not None and fileno() == -1
 
     def next_event(self, deadline: Deadline | None = None) -> Event:
         """The next thing that was received, in its order; waits for it.
@@ -157,12 +114,14 @@ class Stream:
         """
         events = self.core.events
         while True:
-            try:
-                return events.popleft()
-            except IndexError:
-                if deadline is not None and deadline.overdue(_GRACE):
-                    raise deadline.error() from None
-                self.fill(deadline)
+            if events:
+                try:
+                    return events.popleft()
+                except IndexError:
+                    continue  # another thread was faster
+            if deadline is not None and deadline.overdue(GRACE):
+                raise deadline.error()
+            self.fill(deadline)
 
     def fill(self, deadline: Deadline | None = None) -> None:
         """Read once, unless another thread has brought events in the meantime."""
@@ -172,7 +131,9 @@ class Stream:
             if not self.core.events:
                 self._read(deadline)
         finally:
-            self._release_reader()
+            self._readlock.release()
+            if self._pings:
+                self._wake_waiters()
 
     def _queue_for_reading(self, deadline: Deadline | None) -> None:
         self._receivers.append(None)
@@ -209,15 +170,14 @@ class Stream:
         core = self.core
         if core.ended or self._shut:
             raise WebSocketConnectionClosedException("Connection is already closed.")
-        self.read_deadline = deadline
         try:
-            if self.backlog:
+            if self._queued or self._unsent is not None:
                 self._work_off(deadline)
             if self.read_frame is not None:
+                self.read_deadline = deadline
                 core.accept(self.read_frame())
             else:
-                with core.buffer.writable() as free:
-                    count = self.transport.recv_into(free, deadline)
+                count = self._receive(deadline)
                 if count:
                     core.received(count)
                 else:
@@ -229,7 +189,19 @@ class Stream:
             core.eof(None if core.close_sent else error)
         finally:
             self.read_deadline = None
-        self.answer_controls()
+        if core.controls:
+            self.answer_controls()
+
+    def _receive(self, deadline: Deadline | None) -> int:
+        """One read into the core's buffer; its size."""
+        buffer = self.core.buffer
+        if not self.exact and buffer.start == buffer.end:
+            return self.transport.recv_into(buffer.whole(), deadline)
+        with buffer.writable() as free:
+            if not self.exact:
+                return self.transport.recv_into(free, deadline)
+            with free[: self.core.missing() or 1] as part:
+                return self.transport.recv_into(part, deadline)
 
     def answer_controls(self) -> None:
         """Answer the pings and note the pongs that the core has parsed."""
@@ -247,24 +219,26 @@ class Stream:
 
     def send(self, opcode: int, payload: Payload) -> int:
         """Send one frame by the direct road; return its size in bytes."""
-        self._lock.acquire()
         try:
-            frame = self.core.encode(opcode, payload)
-            if self._unsent is not None:
-                self.write(frame)
-            else:
+            with self._lock:
+                frame = self.core.encode(opcode, payload)
+                size = len(frame)
+                if self._unsent is not None:
+                    self.write(frame)
+                    return size
                 try:
                     sent = self.transport.send(frame)
                 except WebSocketTimeoutException:
                     if self.transport.keeps_writes:
                         self._unsent = memoryview(frame)
                     raise
-                if sent < len(frame):
+                if sent < size:
                     self._unsent = memoryview(frame)[sent:]
                     self.write(b"")
-            return len(frame)
+                return size
         finally:
-            self._release_writer()
+            if self._queued:
+                self._flush_queued(None)
 
     def write(self, data: bytes, send: Callable[[Any], int] | None = None) -> None:
         """Write all of ``data``; the lock is held.
@@ -285,11 +259,6 @@ class Stream:
                 if len(rest) < len(data) or self.transport.keeps_writes:
                     self._unsent = rest
                 raise
-
-    def _release_writer(self) -> None:
-        self._lock.release()
-        if self._queued:
-            self._flush_queued(None)
 
     def _send_soon(self, opcode: int, payload: bytes) -> None:
         """Send a control frame now, or as soon as there is room for it.
@@ -430,7 +399,7 @@ class Stream:
                         core.close_received = event
                         break
                 else:
-                    if core.ended or deadline.overdue(_GRACE):
+                    if core.ended or deadline.overdue(GRACE):
                         return
                     self._read(deadline)
         finally:
@@ -442,7 +411,7 @@ class Stream:
         if self._acquire(self._readlock, deadline):
             try:
                 with memoryview(bytearray(4096)) as scratch:
-                    while not deadline.overdue(_GRACE):
+                    while not deadline.overdue(GRACE):
                         if not self.transport.recv_into(scratch, deadline):
                             break
             finally:
@@ -486,5 +455,5 @@ class Stream:
     def _acquire(lock: Lock, deadline: Deadline | None) -> bool:
         if deadline is None:
             return lock.acquire()
-        limit = deadline.remaining() if not deadline.expired else 0.0
+        limit = deadline.left()
         return lock.acquire(timeout=-1 if limit is None else limit)

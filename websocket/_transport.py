@@ -7,14 +7,19 @@ sockets, and objects that merely look like a socket (test doubles).
 from __future__ import annotations
 
 import contextlib
+import functools
 import socket
 import threading
 from collections.abc import Callable
 from selectors import EVENT_READ, EVENT_WRITE
 from typing import Any, Protocol
 
-from ._exceptions import WebSocketConnectionClosedException, WebSocketTimeoutException
-from ._socket import Deadline, map_io_error, wait_ready
+from ._exceptions import (
+    WebSocketConnectionClosedException,
+    WebSocketTimeoutException,
+    WebSocketWouldBlockException,
+)
+from ._socket import Deadline, check_timeout, map_io_error, wait_ready
 from ._ssl_compat import ssl
 
 _DONTWAIT = getattr(socket, "MSG_DONTWAIT", 0)
@@ -65,8 +70,7 @@ class Transport(Protocol):
 
 def wait_for(sock: Any, events: int, deadline: Deadline | None) -> bool:
     """Wait until the socket can be read or written; False when the deadline came first."""
-    timeout = None if deadline is None else 0.0 if deadline.expired else deadline.remaining()
-    return wait_ready(sock, events, timeout)
+    return wait_ready(sock, events, None if deadline is None else deadline.left())
 
 
 def wait_for_either(sock: Any, deadline: Deadline) -> bool:
@@ -79,9 +83,23 @@ def wait_for_either(sock: Any, deadline: Deadline) -> bool:
         raise (map_io_error(error) or error) from error
 
 
-def timed_out(action: str, deadline: Deadline | None, timeout: float | None) -> Exception:
+def timed_out(
+    action: str,
+    deadline: Deadline | None,
+    timeout: float | None,
+    would_block: type[WebSocketWouldBlockException] = WebSocketWouldBlockException,
+) -> Exception:
     limit = deadline.timeout if deadline is not None else timeout
-    return WebSocketTimeoutException(f"{action} timed out after {limit} s")
+    kind = would_block if limit == 0 else WebSocketTimeoutException
+    return kind(f"{action} timed out after {limit or 0:g} s")
+
+
+class _WantRead(WebSocketWouldBlockException, ssl.SSLWantReadError):
+    pass
+
+
+class _WantWrite(WebSocketWouldBlockException, ssl.SSLWantWriteError):
+    pass
 
 
 class SocketTransport:
@@ -142,13 +160,38 @@ class SocketTransport:
             self._sock.close()
 
 
+class _TimeoutBeside:
+    """What a TLS socket becomes part of: it is non-blocking whatever timeout it is given.
+
+    The timeout is only remembered, for the transport, which waits that long by itself.
+    """
+
+    _timeout: float | None
+
+    def gettimeout(self) -> float | None:
+        return self._timeout
+
+    def settimeout(self, value: float | None) -> None:
+        self._timeout = check_timeout(value)
+
+    def setblocking(self, flag: bool) -> None:
+        self._timeout = None if flag else 0.0
+
+    def getblocking(self) -> bool:
+        return self._timeout != 0
+
+
+@functools.lru_cache(maxsize=8)
+def _with_timeout_beside(kind: type) -> type:
+    return type(kind.__name__, (_TimeoutBeside, kind), {})
+
+
 class TLSTransport:
     """A TLS socket, kept non-blocking.
 
     OpenSSL allows one thread at a time in a connection, and a read may have to write (and
     the reverse) when keys are updated. So each call into it is made under a lock and never
-    blocks; waiting happens outside the lock. A timeout that a program sets on the socket
-    itself is noticed and taken over.
+    blocks; waiting happens outside the lock.
     """
 
     # OpenSSL has sealed a record by then, which it sends under the name of the next bytes.
@@ -158,8 +201,23 @@ class TLSTransport:
         self._sock = sock
         self._lock = threading.Lock()
         self._closed = False
-        self.timeout: float | None = sock.gettimeout()
-        sock.settimeout(0)
+        if not isinstance(sock, _TimeoutBeside):
+            timeout = sock.gettimeout()
+            sock.settimeout(0)
+            # The object may be the program's own, so it can't be made of another class from
+            # the start.
+            kind: Any = type(sock)  # pyright: ignore[reportUnknownVariableType]
+            sock.__class__ = _with_timeout_beside(kind)
+            sock.settimeout(timeout)
+
+    @property
+    def timeout(self) -> float | None:
+        timeout: float | None = self._sock.gettimeout()
+        return timeout
+
+    @timeout.setter
+    def timeout(self, value: float | None) -> None:
+        self._sock.settimeout(value)
 
     def recv_into(self, view: memoryview, deadline: Deadline | None = None) -> int:
         return self._call("The receive", self._sock.recv_into, view, deadline)
@@ -175,20 +233,17 @@ class TLSTransport:
         deadline: Deadline | None,
     ) -> int:
         limit = deadline
+        would_block: type[WebSocketWouldBlockException]
         while True:
             with self._lock:
                 if self._closed:
                     raise WebSocketConnectionClosedException("Connection is already closed.")
                 try:
-                    foreign = self._sock.gettimeout()
-                    if foreign != 0:
-                        self.timeout = foreign
-                        self._sock.settimeout(0)
                     return operation(argument)
                 except ssl.SSLWantReadError:
-                    events = EVENT_READ
+                    events, would_block = EVENT_READ, _WantRead
                 except ssl.SSLWantWriteError:
-                    events = EVENT_WRITE
+                    events, would_block = EVENT_WRITE, _WantWrite
                 except (OSError, ValueError) as error:
                     raise (map_io_error(error) or error) from error
             if limit is None:
@@ -198,7 +253,7 @@ class TLSTransport:
             except (OSError, ValueError) as error:
                 raise (map_io_error(error) or error) from error
             if not ready:
-                raise timed_out(action, limit, self.timeout)
+                raise timed_out(action, limit, None, would_block)
 
     def pending(self) -> bool:
         return not self._closed and self._sock.pending() > 0

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Callable
 
 __all__ = ["encode_frame", "mask", "mask_key", "scan"]
 
@@ -81,22 +80,17 @@ def encode_frame(
     return b"".join((header, key, mask(key, data)))
 
 
-def scan(
-    data: bytearray,
-    start: int,
-    end: int,
-    limit: int,
-    append: Callable[[str | bytes], object],
-) -> int:
-    """Hand over the messages of all whole, plain frames at the front of ``data[start:end]``.
+def scan(data: bytearray, start: int, end: int, limit: int) -> tuple[int, list[str | bytes]]:
+    """The messages of all whole, plain frames at the front of ``data[start:end]``.
 
     Plain is a final, unmasked text or binary frame without reserved bits, its length in the
     shortest form and at most ``limit``, its text UTF-8. The first frame that is anything
     else, or is not there to its end, stops the scan.
 
     Returns:
-        where the scan stopped: the position of the first byte not consumed.
+        where the scan stopped (the position of the first byte not consumed), and the messages.
     """
+    messages: list[str | bytes] = []
     while end - start >= 2:
         first = data[start]
         if first != 0x81 and first != 0x82:
@@ -121,11 +115,12 @@ def scan(
         if stop > end or size > limit:
             break
         if first == 0x82:
-            append(bytes(memoryview(data)[body:stop]) if size > 4096 else bytes(data[body:stop]))
+            with memoryview(data) as view:
+                messages.append(bytes(view[body:stop]))
         else:
             try:
-                append(data[body:stop].decode())
+                messages.append(data[body:stop].decode())
             except UnicodeDecodeError:
                 break
         start = stop
-    return start
+    return start, messages

@@ -23,7 +23,7 @@ class ReceiveBuffer:
     which keeps the cost per byte constant).
     """
 
-    __slots__ = ("_capacity", "_small_reads", "data", "end", "start")
+    __slots__ = ("_capacity", "_small_reads", "_view", "data", "end", "start")
 
     def __init__(self) -> None:
         self.data = bytearray(SMALLEST)
@@ -31,6 +31,7 @@ class ReceiveBuffer:
         self.end = 0
         self._capacity = SMALLEST
         self._small_reads = 0
+        self._view: memoryview | None = None
 
     def __len__(self) -> int:
         return self.end - self.start
@@ -52,6 +53,17 @@ class ReceiveBuffer:
         if len(self.data) - self.end < _LEAST_FREE:
             self._resize(self.end + max(min(self.end, READ_SIZE), self.end // 8))
         return memoryview(self.data)[self.end :]
+
+    def whole(self) -> memoryview:
+        """``writable()`` of an empty buffer, without the cost of a view made anew.
+
+        The view stays the buffer's own: don't release it, don't keep it.
+        """
+        self.start = self.end = 0
+        if self._view is None or len(self.data) != self._capacity:
+            self._resize(self._capacity)
+            self._view = memoryview(self.data)
+        return self._view
 
     def trim(self) -> None:
         """Give back what only a large frame needed, once that is consumed."""
@@ -78,6 +90,7 @@ class ReceiveBuffer:
     def clear(self) -> None:
         """Forget what is pending and give the memory back."""
         self.start = self.end = 0
+        self._view = None
         self.data = bytearray(SMALLEST)
         self._capacity = SMALLEST
 
@@ -87,6 +100,9 @@ class ReceiveBuffer:
         self.start, self.end = 0, pending
 
     def _resize(self, size: int) -> None:
+        if self._view is not None:
+            self._view.release()
+            self._view = None
         try:
             if size > len(self.data):
                 self.data.extend(bytes(size - len(self.data)))

@@ -11,7 +11,7 @@ import sys
 from collections import deque
 from typing import Any, Final
 
-from .. import _accel
+from .._accel import encode_frame, mask, mask_key, scan
 from .._exceptions import (
     WebSocketArgumentException,
     WebSocketConnectionClosedException,
@@ -120,13 +120,14 @@ class Connection:
         self.buffer.wrote(count)
         try:
             self._parse()
+            if self.ended:
+                self.buffer.clear()
         except (WebSocketProtocolException, WebSocketPayloadException) as error:
             self.ended = True
             # Without tracebacks the queued error holds no frame, and so no buffer, alive.
             if error.__cause__ is not None:
                 error.__cause__.__traceback__ = None
             self.events.append(error.with_traceback(None))
-        if self.ended:
             self.buffer.clear()
 
     def feed(self, data: bytes | bytearray | memoryview) -> None:
@@ -167,12 +168,14 @@ class Connection:
 
     def _parse(self) -> None:
         buffer = self.buffer
-        append = self.events.append
         while not self.ended:
             if self._scans and self._header is None and not self._messages.opcode:
-                buffer.start = _accel.scan(
-                    buffer.data, buffer.start, buffer.end, self._scan_limit, append
+                buffer.start, messages = scan(
+                    buffer.data, buffer.start, buffer.end, self._scan_limit
                 )
+                self.events.extend(messages)
+                if buffer.start == buffer.end:
+                    return
             frame = self.next_frame(strict=True)
             if frame is None:
                 return
@@ -209,7 +212,7 @@ class Connection:
             self._check_partial(header)
             return None
         with memoryview(buffer.data) as view, view[buffer.start : stop] as body:
-            payload = bytes(body) if header.mask_key is None else _accel.mask(header.mask_key, body)
+            payload = bytes(body) if header.mask_key is None else mask(header.mask_key, body)
         buffer.start = stop
         self._header = None
         if header.length > READ_SIZE:
@@ -291,10 +294,20 @@ class Connection:
 
     def encode(self, opcode: int, payload: Payload, fin: bool = True) -> bytes:
         """The bytes of one frame; a Close frame is noted as sent. Raises what ``check`` does."""
-        data = self.check(opcode, payload, fin)
-        key = _accel.mask_key() if self._masks else None
+        kind = payload.__class__
+        if (
+            fin
+            and self.close_sent is None
+            and not self._lost
+            and (kind is str if opcode == OP_TEXT else kind is bytes and opcode == OP_BINARY)
+        ):
+            # The common case, in which there is nothing to check.
+            data: Any = payload
+        else:
+            data = self.check(opcode, payload, fin)
+        key = mask_key() if self._masks else None
         try:
-            frame = _accel.encode_frame((FIN if fin else 0) | opcode, data, key)
+            frame = encode_frame((FIN if fin else 0) | opcode, data, key)
         except UnicodeEncodeError as error:
             raise _not_encodable(error) from error
         if opcode == OP_CLOSE:

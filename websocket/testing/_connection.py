@@ -10,12 +10,13 @@ import threading
 from collections.abc import Iterable, Iterator
 
 from .._exceptions import WebSocketConnectionClosedException, WebSocketException
+from .._pong import PongWaiter
 from .._protocol.connection import Connection, Payload, Role, close_payload
 from .._protocol.frames import OP_BINARY, OP_CONT, OP_TEXT
 from .._protocol.http11 import RequestHead
 from .._protocol.messages import Close
 from .._socket import Deadline
-from .._stream import PongWaiter, Stream
+from .._stream import Stream
 
 
 class ServerConnection:

@@ -1,0 +1,20 @@
+"""The one thing that pyproject.toml can't say yet: the accelerator, built where it can be."""
+
+import sys
+
+from setuptools import Extension, setup
+
+# Warnings are errors in CI only: another compiler must not fail an install for its opinion.
+flags = [] if sys.platform == "win32" else ["-O3", "-Wall", "-Wextra"]
+
+setup(
+    ext_modules=[
+        Extension(
+            "websocket._accel._c",
+            ["websocket/_accel/_c.c"],
+            extra_compile_args=flags,
+            # Without a compiler the install succeeds, and the Python twin serves.
+            optional=True,
+        )
+    ]
+)
