@@ -510,14 +510,18 @@ def test_a_python_without_tls(monkeypatch: pytest.MonkeyPatch) -> None:
         assert server.accepted == 0
 
 
-def test_everything_imports_on_a_python_without_tls() -> None:
+def test_all_but_tls_works_on_a_python_without_tls() -> None:
     program = (
         "import sys; sys.modules['ssl'] = None; sys.modules['_ssl'] = None\n"
         "from websocket import _http, _ssl_compat\n"
         "assert _http.HAVE_SSL is False and _ssl_compat.ssl is None\n"
         "assert not _http._can_use_sni()\n"
         "assert issubclass(_ssl_compat.SSLWantReadError, _ssl_compat.SSLError)\n"
-        "print('fine')"
+        "from websocket import create_connection, testing, __main__\n"
+        "with testing.Server() as server, create_connection(server.url) as ws:\n"
+        "    ws.send('fine')\n"
+        "    assert not ws.is_ssl()\n"
+        "    print(ws.recv())\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=30

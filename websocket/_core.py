@@ -290,7 +290,8 @@ class WebSocket:
         return close.reason if close is not None else None
 
     def is_ssl(self) -> bool:
-        return self._stream is not None and isinstance(self._stream.sock, ssl.SSLSocket)
+        stream = self._stream
+        return HAVE_SSL and stream is not None and isinstance(stream.sock, ssl.SSLSocket)
 
     def fileno(self) -> int:
         """The socket's descriptor, to wait on.

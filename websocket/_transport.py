@@ -20,7 +20,7 @@ from ._exceptions import (
     WebSocketWouldBlockException,
 )
 from ._socket import Deadline, check_timeout, map_io_error, wait_ready
-from ._ssl_compat import ssl
+from ._ssl_compat import HAVE_SSL, SSLWantReadError, SSLWantWriteError, ssl
 
 _DONTWAIT = getattr(socket, "MSG_DONTWAIT", 0)
 
@@ -94,11 +94,11 @@ def timed_out(
     return kind(f"{action} timed out after {limit or 0:g} s")
 
 
-class _WantRead(WebSocketWouldBlockException, ssl.SSLWantReadError):
+class _WantRead(WebSocketWouldBlockException, SSLWantReadError):
     pass
 
 
-class _WantWrite(WebSocketWouldBlockException, ssl.SSLWantWriteError):
+class _WantWrite(WebSocketWouldBlockException, SSLWantWriteError):
     pass
 
 
@@ -240,9 +240,9 @@ class TLSTransport:
                     raise WebSocketConnectionClosedException("Connection is already closed.")
                 try:
                     return operation(argument)
-                except ssl.SSLWantReadError:
+                except SSLWantReadError:
                     events, would_block = EVENT_READ, _WantRead
-                except ssl.SSLWantWriteError:
+                except SSLWantWriteError:
                     events, would_block = EVENT_WRITE, _WantWrite
                 except (OSError, ValueError) as error:
                     raise (map_io_error(error) or error) from error
@@ -339,6 +339,6 @@ def transport_for(sock: Any) -> Transport:
     kind: Any = type(sock)  # pyright: ignore[reportUnknownVariableType]
     if not callable(getattr(kind, "recv_into", None)):
         return DoubleTransport(sock)
-    if isinstance(sock, ssl.SSLSocket):
+    if HAVE_SSL and isinstance(sock, ssl.SSLSocket):
         return TLSTransport(sock)
     return SocketTransport(sock)

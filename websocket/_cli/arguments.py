@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import os
-import ssl
 import sys
 import threading
 from collections.abc import Sequence
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
+from .._ssl_compat import HAVE_SSL, ssl
 from .._url import check_proxy_type
 
 EXIT_OK: Final = 0
@@ -195,7 +195,7 @@ def connect_options(args: argparse.Namespace) -> dict[str, Any]:
         options["origin"] = args.origin
     if args.subprotocols:
         options["subprotocols"] = args.subprotocols
-    if args.nocert:
+    if args.nocert and HAVE_SSL:
         options["sslopt"] = {"cert_reqs": ssl.CERT_NONE, "check_hostname": False}
     if args.headers:
         options["header"] = [part.strip() for part in args.headers.split(",") if part.strip()]

@@ -7,11 +7,11 @@ cursor, change the title, or reorder what the user reads.
 from __future__ import annotations
 
 import re
-import ssl
 import unicodedata
 from typing import Final
 
 from .._exceptions import WebSocketBadStatusException, WebSocketException
+from .._ssl_compat import HAVE_SSL, SSLError, ssl
 
 # Format characters that scripts and emoji need, and that draw nothing by themselves.
 _JOINERS: Final = "\u200c\u200d"
@@ -84,14 +84,14 @@ def connect_error(error: BaseException, host: str) -> str:
     """
     if isinstance(error, WebSocketBadStatusException):
         return _refusal(error, host)
-    if isinstance(error, ssl.SSLCertVerificationError):
+    if HAVE_SSL and isinstance(error, ssl.SSLCertVerificationError):
         return (
             f"The certificate of {host} can't be verified: {one_line(error.verify_message)}."
             " With -n it is not checked."
         )
     if isinstance(error, WebSocketException):
         return one_line(str(error))
-    if isinstance(error, ssl.SSLError):
+    if isinstance(error, SSLError):
         return f"TLS with {host} failed: {one_line(error.reason or str(error))}."
     if isinstance(error, OSError):
         reason = error.strerror or str(error) or type(error).__name__

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import selectors
 import socket
-import ssl
 import threading
 import time
 import traceback
@@ -27,6 +26,7 @@ from .._protocol.connection import DEFAULT_MAX_SIZE
 from .._protocol.handshake import build_refusal, build_response, check_request
 from .._protocol.http11 import RequestHead, RequestReader
 from .._socket import Deadline
+from .._ssl_compat import ssl
 from .._transport import transport_for
 from ._connection import ServerConnection
 
