@@ -62,18 +62,19 @@ def server() -> Iterator[Server]:
 
 def test_help_has_the_documented_options_and_the_exit_status():
     result = wsdump("--help")
-    text = result.stdout.decode()
+    # From Python 3.13 on, argparse shows an option's value once, behind its long name.
+    text = re.sub(r"(-\w) [^,\n]+, --", r"\1, --", result.stdout.decode())
     assert result.returncode == 0
     for option in (
         "-h, --help",
-        "-p PROXY, --proxy PROXY",
-        "-v [VERBOSE], --verbose [VERBOSE]",
+        "-p, --proxy PROXY",
+        "-v, --verbose [VERBOSE]",
         "-n, --nocert",
         "-r, --raw",
-        "-s [SUBPROTOCOLS ...], --subprotocols [SUBPROTOCOLS ...]",
-        "-o ORIGIN, --origin ORIGIN",
+        "-s, --subprotocols [SUBPROTOCOLS ...]",
+        "-o, --origin ORIGIN",
         "--eof-wait EOF_WAIT",
-        "-t TEXT, --text TEXT",
+        "-t, --text TEXT",
         "--timings",
         "--headers HEADERS",
         "--demo",

@@ -324,7 +324,7 @@ class WebSocket:
             WebSocketArgumentException: an opcode that does not exist, or a control frame of
                 more than 125 bytes.
         """
-        stream = self._open_stream()
+        stream = self._stream or self._open_stream()
         if self._direct_out and self.get_mask_key is None:
             return stream.send(opcode, payload)
         return self.send_frame(ABNF.create_frame(self._core.check(opcode, payload), opcode))
@@ -413,8 +413,9 @@ class WebSocket:
             return self._recv_outer(deadline)
         while True:
             event = self._next_event(deadline)
-            if isinstance(event, (str, bytes)):
-                return event
+            kind = event.__class__
+            if kind is str or kind is bytes:
+                return event  # type: ignore[return-value]  # pyright: ignore[reportReturnType]
             if isinstance(event, Fragment):
                 return event.payload if event.text is None else event.text
             if isinstance(event, Close):
@@ -499,7 +500,7 @@ class WebSocket:
 
     def _next_event(self, deadline: Deadline | None) -> Event:
         """The next event; what ends the connection is carried out."""
-        stream = self._open_stream()
+        stream = self._stream or self._open_stream()
         try:
             event = stream.next_event(deadline)
         except WebSocketConnectionClosedException:
@@ -507,6 +508,9 @@ class WebSocket:
             self._forget(stream)
             stream.shutdown()
             raise
+        kind = event.__class__
+        if kind is str or kind is bytes:
+            return event
         if isinstance(event, Close):
             self.connected = False
             stream.answer_close(event)

@@ -177,7 +177,11 @@ class Stream:
                 self.read_deadline = deadline
                 core.accept(self.read_frame())
             else:
-                count = self._receive(deadline)
+                buffer = core.buffer
+                if self.exact or buffer.start != buffer.end:
+                    count = self._receive_more(deadline)
+                else:
+                    count = self.transport.recv_into(buffer.whole(), deadline)
                 if count:
                     core.received(count)
                 else:
@@ -192,12 +196,9 @@ class Stream:
         if core.controls:
             self.answer_controls()
 
-    def _receive(self, deadline: Deadline | None) -> int:
-        """One read into the core's buffer; its size."""
-        buffer = self.core.buffer
-        if not self.exact and buffer.start == buffer.end:
-            return self.transport.recv_into(buffer.whole(), deadline)
-        with buffer.writable() as free:
+    def _receive_more(self, deadline: Deadline | None) -> int:
+        """Read behind what is pending, or no more than is missing; the size."""
+        with self.core.buffer.writable() as free:
             if not self.exact:
                 return self.transport.recv_into(free, deadline)
             with free[: self.core.missing() or 1] as part:
