@@ -83,9 +83,6 @@ OTHER_PARAMETERS = {
     "0.59.0 websocket._app.WebSocketApp._send_ping": "was a thread's loop; sends one ping",
 }
 
-# Names of another module that an earlier release happened to import.
-NOT_ITS_OWN = ("TYPE_CHECKING",)
-
 needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="the recorded values are Linux's")
 
 
@@ -93,8 +90,6 @@ def _names() -> Iterator[Any]:
     for release, modules in FACTS.items():
         for module, entries in modules.items():
             for name, entry in entries.items():
-                if name in NOT_ITS_OWN:
-                    continue
                 yield pytest.param(release, module, name, entry, id=f"{release}-{module}.{name}")
 
 

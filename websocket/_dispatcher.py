@@ -10,10 +10,12 @@ import contextlib
 import inspect
 import selectors
 import socket
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ._socket import send
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ["Dispatcher", "DispatcherBase", "SSLDispatcher", "WrappedDispatcher"]
 
