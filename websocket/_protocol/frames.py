@@ -97,18 +97,7 @@ def parse_header(
         return None
     first = data[start]
     opcode = first & 0x0F
-    fin = bool(first & FIN)
-    if opcode not in OPCODE_NAMES:
-        raise WebSocketProtocolException(f"Invalid opcode {opcode:#x} (RFC 6455 section 5.2)")
-    if first & RSV & ~allowed_rsv:
-        raise WebSocketProtocolException(
-            f"Reserved bits {(first & RSV) >> 4:03b} are set, but no extension was negotiated"
-            " that uses them (RFC 6455 section 5.2)"
-        )
-    if opcode >= OP_CLOSE and not fin:
-        raise WebSocketProtocolException(
-            f"A {OPCODE_NAMES[opcode]} frame must not be fragmented (RFC 6455 section 5.5)"
-        )
+    _check_first_byte(first, allowed_rsv)
     if have < 2:
         return None
     second = data[start + 1]
@@ -120,40 +109,51 @@ def parse_header(
             else "A frame from a server must not be masked (RFC 6455 section 5.1)"
         )
     length = second & 0x7F
-    size = 2
     if opcode >= OP_CLOSE and length > MAX_CONTROL_PAYLOAD:
         raise WebSocketProtocolException(
             f"A {OPCODE_NAMES[opcode]} frame carries at most 125 bytes (RFC 6455 section 5.5)"
         )
-    if length == 126:
-        size = 4
-        if have < size:
-            return None
-        (length,) = struct.unpack_from("!H", data, start + 2)
-        if length < 126:
-            raise WebSocketProtocolException(
-                f"Length {length} is not in its shortest form (RFC 6455 section 5.2)"
-            )
-    elif length == 127:
-        size = 10
-        if have < size:
-            return None
-        (length,) = struct.unpack_from("!Q", data, start + 2)
-        if length > MAX_LENGTH:
-            raise WebSocketProtocolException(
-                f"Length {length:#x} has its highest bit set (RFC 6455 section 5.2)"
-            )
-        if length < 65536:
-            raise WebSocketProtocolException(
-                f"Length {length} is not in its shortest form (RFC 6455 section 5.2)"
-            )
+    size = {126: 4, 127: 10}.get(length, 2)
+    if have < size:
+        return None
+    if length >= 126:
+        length = _long_length(data, start + 2, size - 2)
     mask_key = None
     if masked:
         if have < size + 4:
             return None
         mask_key = bytes(data[start + size : start + size + 4])
         size += 4
-    return FrameHeader(fin, first & RSV, opcode, mask_key, length, size)
+    return FrameHeader(bool(first & FIN), first & RSV, opcode, mask_key, length, size)
+
+
+def _check_first_byte(first: int, allowed_rsv: int) -> None:
+    opcode = first & 0x0F
+    if opcode not in OPCODE_NAMES:
+        raise WebSocketProtocolException(f"Invalid opcode {opcode:#x} (RFC 6455 section 5.2)")
+    if first & RSV & ~allowed_rsv:
+        raise WebSocketProtocolException(
+            f"Reserved bits {(first & RSV) >> 4:03b} are set, but no extension was negotiated"
+            " that uses them (RFC 6455 section 5.2)"
+        )
+    if opcode >= OP_CLOSE and not first & FIN:
+        raise WebSocketProtocolException(
+            f"A {OPCODE_NAMES[opcode]} frame must not be fragmented (RFC 6455 section 5.5)"
+        )
+
+
+def _long_length(data: bytes | bytearray | memoryview, position: int, size: int) -> int:
+    """The length that stands in ``size`` (2 or 8) bytes of its own (section 5.2)."""
+    length = int.from_bytes(data[position : position + size], "big")
+    if length > MAX_LENGTH:
+        raise WebSocketProtocolException(
+            f"Length {length:#x} has its highest bit set (RFC 6455 section 5.2)"
+        )
+    if length < (126 if size == 2 else 65536):
+        raise WebSocketProtocolException(
+            f"Length {length} is not in its shortest form (RFC 6455 section 5.2)"
+        )
+    return length
 
 
 def encode_close_payload(code: int, reason: bytes) -> bytes:
