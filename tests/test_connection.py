@@ -124,7 +124,7 @@ class TestReceiving:
     def test_the_driver_may_fill_the_buffer_itself(self):
         connection = Connection()
         data = frame(1, b"Hello")
-        with connection.buffer.writable() as free:
+        with connection.writable() as free:
             free[: len(data)] = data
         connection.received(3)
         assert not connection.events
@@ -381,7 +381,7 @@ class TestEndOfTheStream:
         connection = Connection()
         connection.feed(frame(8))
         for _ in range(3):
-            with connection.buffer.writable() as free:
+            with connection.writable() as free:
                 free[:7] = frame(1, b"late!")
             connection.received(7)
         assert list(connection.events) == [Close(None, "")]

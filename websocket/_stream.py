@@ -178,7 +178,7 @@ class Stream:
                 core.accept(self.read_frame())
             else:
                 buffer = core.buffer
-                if self.exact or buffer.start != buffer.end:
+                if self.exact or not core.between_frames:
                     count = self._receive_more(deadline)
                 else:
                     count = self.transport.recv_into(buffer.whole(), deadline)
@@ -198,7 +198,7 @@ class Stream:
 
     def _receive_more(self, deadline: Deadline | None) -> int:
         """Read behind what is pending, or no more than is missing; the size."""
-        with self.core.buffer.writable() as free:
+        with self.core.writable() as free:
             if not self.exact:
                 return self.transport.recv_into(free, deadline)
             with free[: self.core.missing() or 1] as part:

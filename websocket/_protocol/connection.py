@@ -18,7 +18,7 @@ from .._exceptions import (
     WebSocketPayloadException,
     WebSocketProtocolException,
 )
-from .buffer import READ_SIZE, ReceiveBuffer
+from .buffer import READ_SIZE, LargePayload, ReceiveBuffer
 from .frames import (
     CLOSE_NO_STATUS,
     CLOSE_PROTOCOL_ERROR,
@@ -38,6 +38,9 @@ from .frames import (
 from .messages import Close, Fragment, Frame, MessageAssembler, Ping, Pong, parse_close
 
 DEFAULT_MAX_SIZE: Final = 100 * 1024 * 1024
+
+# A payload above this size does not go through the receive buffer if it is not there yet.
+LARGE: Final = READ_SIZE // 4
 
 Payload = str | bytes | bytearray | memoryview
 # A message is str or bytes; an exception stands where the stream broke or ended.
@@ -101,6 +104,10 @@ class Connection:
         self._scans = role is Role.CLIENT
         self._header: FrameHeader | None = None
         self._checked = 0  # bytes of an incomplete text frame that were checked already
+        # The payload of a large frame goes past the buffer: into bytes that are received in
+        # place, or, as text, into the message right away; ``_left`` counts what is to come.
+        self._large: LargePayload | None = None
+        self._left = 0
 
     @property
     def state(self) -> State:
@@ -112,23 +119,37 @@ class Connection:
 
     # Receiving
 
+    def writable(self) -> memoryview:
+        """Memory for what is received next. Release the view before the next call."""
+        return self.buffer.writable() if self._large is None else self._large.writable()
+
+    @property
+    def between_frames(self) -> bool:
+        """Whether all that was received has been parsed to its end."""
+        return self._header is None and self.buffer.start == self.buffer.end
+
     def received(self, count: int) -> None:
-        """Parse ``count`` bytes that were written into ``buffer.writable()``.
+        """Parse ``count`` bytes that were written into ``writable()``.
 
         Never raises for what the peer sent: an error is the last event.
         """
-        self.buffer.wrote(count)
+        (self._large or self.buffer).wrote(count)
         try:
             self._parse()
             if self.ended:
-                self.buffer.clear()
+                self._forget_pending()
         except (WebSocketProtocolException, WebSocketPayloadException) as error:
             self.ended = True
             # Without tracebacks the queued error holds no frame, and so no buffer, alive.
             if error.__cause__ is not None:
                 error.__cause__.__traceback__ = None
             self.events.append(error.with_traceback(None))
-            self.buffer.clear()
+            self._forget_pending()
+
+    def _forget_pending(self) -> None:
+        self.buffer.clear()
+        self._large = None
+        self._left = 0
 
     def feed(self, data: bytes | bytearray | memoryview) -> None:
         """``received`` for bytes that the driver holds itself."""
@@ -143,11 +164,11 @@ class Connection:
         view = memoryview(data)
         while view:
             count = self._copy_in(view)
-            self.buffer.wrote(count)
+            (self._large or self.buffer).wrote(count)
             view = view[count:]
 
     def _copy_in(self, view: memoryview) -> int:
-        with self.buffer.writable() as free:
+        with self.writable() as free:
             count = min(len(free), len(view))
             free[:count] = view[:count]
         return count
@@ -157,7 +178,7 @@ class Connection:
         self._lost = True
         if not self.ended:
             self.ended = True
-            self.buffer.clear()
+            self._forget_pending()
             if error is None:
                 error = WebSocketConnectionClosedException(
                     "Connection to remote host was lost."
@@ -176,17 +197,23 @@ class Connection:
                 self.events.extend(messages)
                 if buffer.start == buffer.end:
                     return
+            if self._left:
+                if not self._take_part():
+                    return
+                continue
             frame = self.next_frame(strict=True)
-            if frame is None:
+            if frame is not None:
+                self.accept(frame)
+            elif not self._left:
                 return
-            self.accept(frame)
 
     def next_frame(self, strict: bool = False) -> Frame | None:
         """Take one frame out of the buffer; None while it is incomplete.
 
         Parameters:
-            strict: check the order of data frames already by the header. ``accept`` checks
-                it in any case.
+            strict: check the order of data frames already by the header, and let large text
+                frames go to their message while they arrive. ``accept`` checks the order in
+                any case.
 
         Raises:
             WebSocketProtocolException, WebSocketPayloadException: what RFC 6455 forbids.
@@ -207,32 +234,78 @@ class Connection:
             buffer.start += header.size
             self._header = header
             self._checked = 0
+            if header.length > LARGE and buffer.start + header.length > buffer.end:
+                if strict and header.mask_key is None and self._messages.streams(header.opcode):
+                    self._left = header.length
+                    return None
+                with memoryview(buffer.data) as view, view[buffer.start : buffer.end] as part:
+                    self._large = LargePayload(header.length, part)
+                buffer.start = buffer.end
+        payload = self._take_payload(header)
+        if payload is None:
+            self._check_partial(header)
+            return None
+        self._header = None
+        return Frame(header.fin, header.rsv, header.opcode, payload)
+
+    def _take_payload(self, header: FrameHeader) -> bytes | None:
+        """The payload of the frame that has begun, None while it is incomplete."""
+        buffer = self.buffer
+        if self._large is not None:
+            if self._large.missing:
+                return None
+            payload = self._large.take()
+            self._large = None
+            return payload if header.mask_key is None else mask(header.mask_key, payload)
         stop = buffer.start + header.length
         if stop > buffer.end:
-            self._check_partial(header)
             return None
         with memoryview(buffer.data) as view, view[buffer.start : stop] as body:
             payload = bytes(body) if header.mask_key is None else mask(header.mask_key, body)
         buffer.start = stop
+        return payload
+
+    def _take_part(self) -> bool:
+        """Give what came of a large text frame to its message; False while more is to come."""
+        buffer = self.buffer
+        header = self._header
+        assert header is not None
+        stop = min(buffer.start + self._left, buffer.end)
+        self._left -= stop - buffer.start
+        last = header.fin and not self._left
+        with memoryview(buffer.data) as view, view[buffer.start : stop] as part:
+            message = self._messages.add_part(header.opcode, part, last)
+        buffer.start = stop
+        if self._left:
+            return False
         self._header = None
-        if header.length > READ_SIZE:
-            buffer.trim()
-        return Frame(header.fin, header.rsv, header.opcode, payload)
+        if message is not None:
+            self.events.append(message)
+        return True
 
     def _check_partial(self, header: FrameHeader) -> None:
         """Text is checked while it arrives: a bad byte fails at once (section 8.1)."""
         buffer = self.buffer
         if header.mask_key is not None or header.opcode >= OP_CLOSE:
             return
-        fresh = buffer.start + self._checked
-        if fresh == buffer.end:
-            return
-        with memoryview(buffer.data) as view, view[fresh : buffer.end] as data:
-            self._messages.check_partial(header.opcode, data, first=not self._checked)
-        self._checked = buffer.end - buffer.start
+        if self._large is not None:
+            with self._large.view(self._checked) as data:
+                self._check_text_part(header.opcode, data)
+        elif buffer.start + self._checked < buffer.end:
+            fresh = buffer.start + self._checked
+            with memoryview(buffer.data) as view, view[fresh : buffer.end] as data:
+                self._check_text_part(header.opcode, data)
+
+    def _check_text_part(self, opcode: int, data: memoryview) -> None:
+        self._messages.check_partial(opcode, data, first=not self._checked)
+        self._checked += len(data)
 
     def missing(self) -> int:
         """How many bytes the frame that has begun needs at least, 0 if it is complete."""
+        if self._large is not None:
+            return self._large.missing
+        if self._left:
+            return self._left
         have = len(self.buffer)
         if self._header is not None:
             return max(self._header.length - have, 0)

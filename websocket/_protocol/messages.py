@@ -5,8 +5,9 @@ Fragmentation: RFC 6455 section 5.4; UTF-8: section 8.1; Close payloads: section
 
 from __future__ import annotations
 
-import codecs
-from typing import NamedTuple
+from codecs import utf_8_decode
+from io import BytesIO
+from typing import Final, NamedTuple
 
 from .._exceptions import (
     WebSocketMessageTooBigException,
@@ -14,6 +15,8 @@ from .._exceptions import (
     WebSocketProtocolException,
 )
 from .frames import OP_CONT, OP_TEXT, OPCODE_NAMES, is_wire_close_code
+
+_SMALL_PART: Final = 256
 
 
 class Frame(NamedTuple):
@@ -62,12 +65,16 @@ class Close(NamedTuple):
 
 
 class Text8:
-    """UTF-8 checked piece by piece: a bad byte is refused as soon as it is seen."""
+    """UTF-8 decoded piece by piece: a bad byte is refused as soon as it is seen.
 
-    __slots__ = ("_decoder", "_held", "_position")
+    Parameters:
+        check: False to take bad bytes, which become lone surrogates.
+    """
 
-    def __init__(self) -> None:
-        self._decoder = codecs.getincrementaldecoder("utf-8")()
+    __slots__ = ("_check", "_held", "_position")
+
+    def __init__(self, check: bool = True) -> None:
+        self._check = check
         self._held = b""  # the beginning of a character whose end has not come
         self._position = 0  # where in the text it stands
 
@@ -77,23 +84,23 @@ class Text8:
         Raises:
             WebSocketPayloadException: these bytes can't be part of UTF-8 text.
         """
+        if self._held:
+            data = b"".join((self._held, data))
         try:
-            text = self._decoder.decode(data, final)
+            text, used = utf_8_decode(data, "strict" if self._check else "surrogateescape", final)
         except UnicodeDecodeError as error:
             raise invalid_text(error, self._position) from error
-        size = len(self._held) + len(data)
-        self._held = self._decoder.getstate()[0]
-        self._position += size - len(self._held)
+        self._held = bytes(data[used:])
+        self._position += used
         # Python's decoder waits for the third byte of a surrogate, but the second decides.
-        if self._held[:1] == b"\xed" and self._held[1:] >= b"\xa0":
+        if self._check and self._held[:1] == b"\xed" and self._held[1:] >= b"\xa0":
             bad = UnicodeDecodeError("utf-8", self._held, 0, 2, "surrogates not allowed")
             raise invalid_text(bad, self._position) from bad
         return text
 
     def copy(self) -> Text8:
         """Another one at the same point of the same text."""
-        twin = Text8()
-        twin._decoder.setstate(self._decoder.getstate())
+        twin = Text8(self._check)
         twin._held = self._held
         twin._position = self._position
         return twin
@@ -149,11 +156,41 @@ def parse_close(payload: bytes, check: bool = True) -> Close:
         ) from error
 
 
+class TextParts:
+    """The decoded pieces of a text message.
+
+    Small ones are joined by the hundred, so that 100,000 fragments of one character are not
+    100,000 objects.
+    """
+
+    __slots__ = ("_parts", "_small")
+
+    def __init__(self) -> None:
+        self._parts: list[str] = []
+        self._small: list[str] = []
+
+    def add(self, text: str) -> None:
+        if len(text) < _SMALL_PART:
+            self._small.append(text)
+            if len(self._small) < _SMALL_PART:
+                return
+            text = ""
+        self._parts.append("".join(self._small))
+        self._small.clear()
+        self._parts.append(text)
+
+    def take(self) -> str:
+        """The whole text; nothing is kept of it."""
+        text = "".join((*self._parts, *self._small))
+        self._parts.clear()
+        self._small.clear()
+        return text
+
+
 class MessageAssembler:
     """Joins the data frames of one direction into messages.
 
-    The payload of an unfinished message is kept as the bytes that were received, never as
-    one object per fragment: 100,000 fragments of one byte hold 100,000 bytes.
+    Of an unfinished message its bytes or its text are kept, never one object per fragment.
 
     Parameters:
         max_size: bytes that a message may have; None for no limit.
@@ -162,11 +199,13 @@ class MessageAssembler:
     """
 
     __slots__ = (
+        "_binary",
         "_check_text",
         "_fragments",
         "_max_size",
         "_partial",
-        "_payload",
+        "_parts",
+        "_size",
         "_text",
         "opcode",
     )
@@ -176,7 +215,9 @@ class MessageAssembler:
         self._max_size = max_size
         self._fragments = fragments
         self._check_text = check_text
-        self._payload = bytearray()
+        self._size = 0  # of what is kept of the message
+        self._binary = BytesIO()  # a binary message
+        self._parts = TextParts()  # a text message
         self._text: Text8 | None = None  # of the whole frames of a text message
         self._partial: Text8 | None = None  # the same, and what came of the next frame
 
@@ -205,7 +246,7 @@ class MessageAssembler:
         Raises:
             WebSocketMessageTooBigException: with the size and the limit.
         """
-        size = len(self._payload) + length
+        size = self._size + length
         if self._max_size is not None and size > self._max_size:
             raise WebSocketMessageTooBigException(
                 f"A message of at least {size} bytes is over the limit of {self._max_size}"
@@ -244,28 +285,46 @@ class MessageAssembler:
                     return decode_text(payload, self._check_text)
                 return payload
             self.opcode = frame.opcode
-        text = self._feed_text(payload, frame.fin)
-        if self._fragments:
-            message: str | bytes | Fragment = Fragment(frame.opcode, payload, text, frame.fin)
-        else:
-            self._payload += payload
-            if not frame.fin:
-                return None
-            if self.opcode == OP_TEXT:
-                message = decode_text(self._payload, self._check_text)
-            else:
-                message = bytes(self._payload)
+        if not self._fragments:
+            return self._keep(payload, frame.fin)
+        text = self._decode(payload, frame.fin) if self.opcode == OP_TEXT else None
         if frame.fin:
-            self.opcode = 0
-            self._text = None
-            self._payload = bytearray()
+            self._reset()
+        return Fragment(frame.opcode, payload, text, frame.fin)
+
+    def streams(self, opcode: int) -> bool:
+        """Whether ``add_part`` may be given the payload of a frame that has begun."""
+        return not self._fragments and OP_TEXT in (opcode, self.opcode)
+
+    def add_part(self, opcode: int, part: memoryview, last: bool) -> str | bytes | None:
+        """Take a part of a text frame whose header was checked; the message if it ends there.
+
+        Parameters:
+            opcode: the frame's.
+            last: whether the part ends the message.
+        """
+        self.opcode = self.opcode or opcode
+        return self._keep(part, last)
+
+    def _keep(self, part: bytes | memoryview, last: bool) -> str | bytes | None:
+        self._size += len(part)
+        if self.opcode == OP_TEXT:
+            self._parts.add(self._decode(part, last))
+        else:
+            self._binary.write(part)
+        if not last:
+            return None
+        text = self.opcode == OP_TEXT
+        message = self._parts.take() if text else self._binary.getvalue()
+        self._reset()
         return message
 
-    def _feed_text(self, payload: bytes, final: bool) -> str | None:
-        if self.opcode != OP_TEXT:
-            return None
-        if not self._check_text:
-            return payload.decode("utf-8", "surrogateescape") if self._fragments else None
+    def _reset(self) -> None:
+        self.opcode = self._size = 0
+        self._text = self._partial = None
+        self._binary = BytesIO()
+
+    def _decode(self, payload: bytes | memoryview, final: bool) -> str:
         if self._text is None:
-            self._text = Text8()
+            self._text = Text8(self._check_text)
         return self._text.feed(payload, final)
