@@ -107,4 +107,3 @@ def _cores(scenario: Scenario) -> tuple[int | None, int | None]:
         return None, None
     cores = sorted(os.sched_getaffinity(0))
     return cores[0], cores[0] if scenario.cores == ONE_CORE else cores[-1]
-

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from ._abnf import ABNF
@@ -140,6 +140,17 @@ class WebSocketApp:
         if sock is None:
             raise WebSocketConnectionClosedException("Connection is already closed.")
         sock.send(data, opcode)
+
+    def send_many(self, messages: Iterable[Payload]) -> None:
+        """Send many messages with few system calls; see ``WebSocket.send_many``.
+
+        Raises:
+            WebSocketConnectionClosedException: there is no open connection.
+        """
+        sock = self.sock
+        if sock is None:
+            raise WebSocketConnectionClosedException("Connection is already closed.")
+        sock.send_many(messages)
 
     def send_text(self, text_data: str) -> None:
         """Send a text message."""
@@ -343,9 +354,12 @@ class WebSocketApp:
         try:
             callback(self, *args)
         except Exception as error:
-            _logger.error("error from callback %r: %s", callback, error, exc_info=True)
-            if callback is not self.on_error:
-                self._callback(self.on_error, error)
+            self._callback_failed(callback, error)
+
+    def _callback_failed(self, callback: Callable[..., Any], error: Exception) -> None:
+        _logger.error("error from callback %r: %s", callback, error, exc_info=error)
+        if callback is not self.on_error:
+            self._callback(self.on_error, error)
 
     def _close_arguments(self, close: Close | None) -> list[Any]:
         # A Close frame without a code says nothing, as if there had been none.

@@ -11,7 +11,7 @@ because the documented class has so many methods, each of a few lines under its 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -113,6 +113,7 @@ class WebSocket:
         self._core = self._new_core()
         self._stream: Stream | None = None
         self._direct_in = self._direct_out = False
+        self._events: Sequence[Event] = ()  # the core's, where they may be taken directly
         self._deadline: Deadline | None = None
 
     # Connecting
@@ -170,6 +171,7 @@ class WebSocket:
                 self._core.store(response.rest)
         except BaseException:
             self._stream = None
+            self._events = ()
             self.connected = False
             sock.close()
             raise
@@ -187,6 +189,7 @@ class WebSocket:
     def sock(self, sock: Any) -> None:
         if sock is None:
             self._stream = None
+            self._events = ()
             return
         self._core = self._new_core()
         self.frame_buffer = frame_buffer(self._recv_bytes, self.skip_utf8_validation, self._core)
@@ -212,6 +215,7 @@ class WebSocket:
     def _choose_roads(self) -> None:
         stream = self._open_stream()
         direct_out = self._direct_out and self.get_mask_key is None
+        self._events = self._core.events if self._direct_in else ()
         stream.read_frame = None if self._direct_in else self._take_frame
         stream.write_frame = None if direct_out else self._write_control
 
@@ -341,6 +345,26 @@ class WebSocket:
         """Send a binary message, see ``send``."""
         return self.send(payload, OP_BINARY)
 
+    def send_many(self, messages: Iterable[Payload]) -> int:
+        """Send messages, str as text and all else as binary, with few system calls.
+
+        Several at a time are written at once; frames of other threads may come between them,
+        never into them. If the iterable or a message raises, those before it have been sent.
+
+        Returns:
+            the size of their frames in bytes.
+
+        Raises:
+            what ``send`` raises.
+        """
+        stream = self._stream or self._open_stream()
+        if self._direct_out and self.get_mask_key is None and not self._overrides(("send",)):
+            return stream.send_many(messages)
+        return sum(
+            self.send(message, OP_TEXT if isinstance(message, str) else OP_BINARY)
+            for message in messages
+        )
+
     def send_frame(self, frame: ABNF) -> int:
         """Send one frame made by ``ABNF.create_frame``, a fragment of a message for instance.
 
@@ -408,6 +432,18 @@ class WebSocket:
             WebSocketProtocolException, WebSocketPayloadException: the server broke the
                 protocol; the connection was closed with the code that says so.
         """
+        events: Any = self._events
+        if events:
+            # The hot path: one read has brought this message as well.
+            try:
+                event = events.popleft()
+            except IndexError:
+                pass  # another thread was faster
+            else:
+                kind = event.__class__
+                if kind is str or kind is bytes:
+                    return event  # type: ignore[no-any-return]
+                events.appendleft(event)
         deadline = None if timeout is None else Deadline(timeout)
         if not self._direct_in:
             return self._recv_outer(deadline)
@@ -502,7 +538,7 @@ class WebSocket:
         """The next event; what ends the connection is carried out."""
         stream = self._stream or self._open_stream()
         try:
-            event = stream.next_event(deadline)
+            event = stream.receive() if deadline is None else stream.next_event(deadline)
         except WebSocketConnectionClosedException:
             # Nothing more will come, so nobody needs the socket.
             self._forget(stream)
@@ -594,6 +630,7 @@ class WebSocket:
         # Another thread may have connected anew in the meantime.
         if self._stream is stream:
             self._stream = None
+            self._events = ()
 
     def __enter__(self) -> WebSocket:
         return self

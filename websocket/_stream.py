@@ -13,10 +13,11 @@ from __future__ import annotations
 
 import contextlib
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 from typing import Any, Final, Protocol
 
+from ._accel import encode_masked
 from ._exceptions import (
     WebSocketConnectionClosedException,
     WebSocketException,
@@ -25,8 +26,17 @@ from ._exceptions import (
     WebSocketTimeoutException,
 )
 from ._pong import GRACE, PongWaiter
-from ._protocol.connection import Connection, Event, Payload, State, close_payload, failure
-from ._protocol.frames import OP_CLOSE, OP_PING, OP_PONG
+from ._protocol.connection import (
+    LARGE,
+    Connection,
+    Event,
+    Payload,
+    State,
+    close_payload,
+    failure,
+    not_encodable,
+)
+from ._protocol.frames import FIN, OP_BINARY, OP_CLOSE, OP_PING, OP_PONG, OP_TEXT
 from ._protocol.messages import Close, Frame, Ping
 from ._socket import Deadline
 from ._transport import transport_for
@@ -82,6 +92,8 @@ class Stream:
         self.sock = sock
         self.core = core
         self.transport = transport_for(sock)
+        self._plain = self.transport.plain
+        self._readable = self.transport.readable
         self.read_deadline: Deadline | None = None
         self.write_deadline: Deadline | None = None
         self.on_shutdown: Callable[[], Any] | None = None
@@ -123,6 +135,55 @@ class Stream:
                 raise deadline.error()
             self.fill(deadline)
 
+    def receive(self) -> Event:
+        """``next_event`` without a deadline.
+
+        The hot path: what ``fill`` and ``_read`` do in the usual case is written out, as each
+        call counts. Whatever is unusual goes through them.
+        """
+        core = self.core
+        events = core.events
+        buffer = core.buffer
+        plain = self._plain
+        while True:
+            if events:
+                try:
+                    return events.popleft()
+                except IndexError:
+                    continue  # another thread was faster
+            if (
+                plain is None
+                or self.exact
+                or self.read_frame is not None
+                or self._queued
+                or self._unsent is not None
+                or core.ended
+                or self._shut
+                or buffer.start != buffer.end
+                or not core.between_frames
+                or not self._readlock.acquire(blocking=False)
+            ):
+                self.fill()
+                continue
+            try:
+                if events:
+                    continue
+                try:
+                    count = plain.recv_into(buffer.whole())
+                except (OSError, ValueError) as error:
+                    self._note_loss(self.transport.mapped("The receive", error), error)
+                    continue
+                if count:
+                    core.received(count, self._readable)
+                else:
+                    core.eof()
+                if core.controls:
+                    self.answer_controls()
+            finally:
+                self._readlock.release()
+                if self._pings:
+                    self._wake_waiters()
+
     def fill(self, deadline: Deadline | None = None) -> None:
         """Read once, unless another thread has brought events in the meantime."""
         if not self._readlock.acquire(blocking=False):
@@ -131,9 +192,7 @@ class Stream:
             if not self.core.events:
                 self._read(deadline)
         finally:
-            self._readlock.release()
-            if self._pings:
-                self._wake_waiters()
+            self._release_reader()
 
     def _queue_for_reading(self, deadline: Deadline | None) -> None:
         self._receivers.append(None)
@@ -177,24 +236,30 @@ class Stream:
                 self.read_deadline = deadline
                 core.accept(self.read_frame())
             else:
-                buffer = core.buffer
                 if self.exact or not core.between_frames:
                     count = self._receive_more(deadline)
                 else:
-                    count = self.transport.recv_into(buffer.whole(), deadline)
+                    count = self.transport.recv_into(core.buffer.whole(), deadline)
                 if count:
-                    core.received(count)
+                    core.received(count, self._readable)
                 else:
                     core.eof()
         except (WebSocketProtocolException, WebSocketPayloadException) as error:
             core.ended = True
             core.events.append(error)
         except WebSocketConnectionClosedException as error:
-            core.eof(None if core.close_sent else error)
+            self._note_loss(error, error.__cause__)
         finally:
             self.read_deadline = None
         if core.controls:
             self.answer_controls()
+
+    def _note_loss(self, error: BaseException, cause: BaseException | None) -> None:
+        """Let the loss of the connection be its last event; raise any other error."""
+        error.__cause__ = cause
+        if not isinstance(error, WebSocketConnectionClosedException):
+            raise error
+        self.core.eof(None if self.core.close_sent else error)
 
     def _receive_more(self, deadline: Deadline | None) -> int:
         """Read behind what is pending, or no more than is missing; the size."""
@@ -219,27 +284,68 @@ class Stream:
     # Sending
 
     def send(self, opcode: int, payload: Payload) -> int:
-        """Send one frame by the direct road; return its size in bytes."""
+        """Send one message or control frame by the direct road; return the size of its frame.
+
+        The hot path: what ``Connection.encode`` and the transport do in the usual case, in
+        which there is nothing to check, is written out, as each call counts.
+        """
+        core = self.core
+        kind = payload.__class__
         try:
             with self._lock:
-                frame = self.core.encode(opcode, payload)
-                size = len(frame)
-                if self._unsent is not None:
-                    self.write(frame)
-                    return size
-                try:
-                    sent = self.transport.send(frame)
-                except WebSocketTimeoutException:
-                    if self.transport.keeps_writes:
-                        self._unsent = memoryview(frame)
-                    raise
-                if sent < size:
-                    self._unsent = memoryview(frame)[sent:]
-                    self.write(b"")
-                return size
+                if (
+                    (kind is str if opcode == OP_TEXT else kind is bytes and opcode == OP_BINARY)
+                    and len(payload) <= LARGE
+                    and core.sendable
+                    and self._unsent is None
+                    and core.masks
+                    and self._plain is not None
+                ):
+                    try:
+                        frame = encode_masked(FIN | opcode, payload)
+                        sent = self._plain.send(frame)
+                    except UnicodeEncodeError as error:
+                        raise not_encodable(error) from error
+                    except (OSError, ValueError) as error:
+                        raise self.transport.mapped("The send", error) from error
+                    if sent < len(frame):
+                        self._unsent = memoryview(frame)[sent:]
+                        self.write(b"")
+                    return len(frame)
+                return self._write_parts(core.encode_parts(opcode, payload))
         finally:
             if self._queued:
                 self._flush_queued(None)
+
+    def send_many(self, messages: Iterable[Payload]) -> int:
+        """Send many messages by the direct road; return the size of their frames."""
+        size = 0
+        try:
+            # No other frame has to wait for all of them, and the iterable may take its time.
+            for frames, _ in self.core.encode_many(messages):
+                with self._lock:
+                    self.core.check_sendable()
+                    self.write(frames)
+                size += len(frames)
+        finally:
+            if self._queued:
+                self._flush_queued(None)
+        return size
+
+    def _write_parts(self, parts: Iterator[bytes]) -> int:
+        """Write one frame that comes in parts; the lock is held."""
+        self.write(b"")
+        size = 0
+        for part in parts:
+            try:
+                self.write(part)
+            except BaseException:
+                if size or self._unsent is not None:
+                    rest = part if self._unsent is None else self._unsent
+                    self._unsent = memoryview(b"".join((rest, *parts)))
+                raise
+            size += len(part)
+        return size
 
     def write(self, data: bytes, send: Callable[[Any], int] | None = None) -> None:
         """Write all of ``data``; the lock is held.

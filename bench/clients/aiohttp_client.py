@@ -57,10 +57,9 @@ def _conversation(
                 await ws.receive()
 
             some = {"echo": echo, "receive": receive, "send": send}[kind]
-            timing = await timed_async(some, chunk, seconds)
             # No ws.close(): it reads up to a Close, which a server that sends without end
             # never sends. The session closes the connection.
-            return timing
+            return await timed_async(some, chunk, seconds)
 
     timing: Timing = run(loop, main())
     return timing

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import Any
 
@@ -33,8 +34,6 @@ def receive(url: str, size: int, chunk: int, seconds: float, ca_file: str) -> Ti
         pass
 
     app = websocket.WebSocketApp(url, on_message=on_message)
-    try:
+    with contextlib.suppress(_Enough):
         app.run_forever(sslopt={"ca_certs": ca_file})
-    except _Enough:
-        pass
     return Timing(count, stop - start, stop_cpu - cpu)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from io import BytesIO
 from typing import Final
 
@@ -10,6 +11,8 @@ READ_SIZE: Final = 256 * 1024
 
 # After so many reads in a row that needed only a fraction of it, the buffer shrinks.
 _SMALL_READS: Final = 32
+
+_KEPT_BLOCK: Final = 8 * 1024 * 1024
 
 # A handful of free bytes would cost a system call for next to nothing.
 _LEAST_FREE: Final = SMALLEST // 2
@@ -119,6 +122,19 @@ class ReceiveBuffer:
             self.data = fresh
 
 
+@cache
+def keep_freed_blocks() -> None:
+    """Let malloc reuse the memory of large messages, once one has come.
+
+    glibc maps each block above a threshold anew and gives it back when it is freed, and then
+    the next message pays for every page again: for 1 MiB of text that costs twice its decoding.
+    The threshold rises to the size of the largest block that was ever freed. So one is freed
+    here, which nobody has touched, and which has cost no memory therefore. What remains is that
+    the process may keep some free megabytes for itself; elsewhere it does nothing.
+    """
+    bytearray(_KEPT_BLOCK)
+
+
 class LargePayload:
     """The payload of one frame, received straight into the bytes object that it becomes.
 
@@ -133,6 +149,7 @@ class LargePayload:
     __slots__ = ("_content", "_end", "_room", "length")
 
     def __init__(self, length: int, beginning: memoryview) -> None:
+        keep_freed_blocks()
         self.length = length
         self._content = BytesIO()
         self._room = self._end = self._content.write(beginning)

@@ -9,9 +9,18 @@ from __future__ import annotations
 import enum
 import sys
 from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
-from .._accel import encode_frame, mask, mask_key, scan
+from .._accel import (
+    encode_batch,
+    encode_frame,
+    encode_masked,
+    frame_header,
+    mask,
+    mask_key,
+    scan,
+)
 from .._exceptions import (
     WebSocketArgumentException,
     WebSocketConnectionClosedException,
@@ -23,6 +32,7 @@ from .frames import (
     CLOSE_NO_STATUS,
     CLOSE_PROTOCOL_ERROR,
     FIN,
+    MASKED,
     MAX_CONTROL_PAYLOAD,
     MAX_REASON_SIZE,
     OP_BINARY,
@@ -41,6 +51,11 @@ DEFAULT_MAX_SIZE: Final = 100 * 1024 * 1024
 
 # A payload above this size does not go through the receive buffer if it is not there yet.
 LARGE: Final = READ_SIZE // 4
+
+# How much of a large frame, or of many small ones, is made and written at a time: enough to
+# make the system call cheap, and little enough to stay in the processor's cache. A multiple of
+# four, so that each part begins with the first byte of the mask key.
+_WRITE_SIZE: Final = 64 * 1024
 
 Payload = str | bytes | bytearray | memoryview
 # A message is str or bytes; an exception stands where the stream broke or ended.
@@ -77,6 +92,8 @@ class Connection:
         close_received: the peer's Close, once its turn in ``events`` has come and the driver
             has handed it to ``answer_close``.
         close_sent: our Close.
+        masks: whether the frames that are sent are masked.
+        sendable: whether a frame may still be sent.
     """
 
     def __init__(
@@ -95,19 +112,18 @@ class Connection:
         self.close_received: Close | None = None
         self.close_sent: Close | None = None
         self.ended = False  # nothing that comes after this point of the stream is looked at
+        self.sendable = True
         self._lost = False
         self._expect_mask = {Role.CLIENT: False, Role.SERVER: True, Role.ANY: None}[role]
-        self._masks = role is not Role.SERVER
+        self.masks = role is not Role.SERVER
         self._check_text = check_text
         self._messages = MessageAssembler(max_size, fragments, check_text)
         self._scan_limit = sys.maxsize if max_size is None else max_size
         self._scans = role is Role.CLIENT
         self._header: FrameHeader | None = None
         self._checked = 0  # bytes of an incomplete text frame that were checked already
-        # The payload of a large frame goes past the buffer: into bytes that are received in
-        # place, or, as text, into the message right away; ``_left`` counts what is to come.
+        # The payload of a large frame goes past the buffer.
         self._large: LargePayload | None = None
-        self._left = 0
 
     @property
     def state(self) -> State:
@@ -128,14 +144,20 @@ class Connection:
         """Whether all that was received has been parsed to its end."""
         return self._header is None and self.buffer.start == self.buffer.end
 
-    def received(self, count: int) -> None:
+    def received(self, count: int, more: Callable[[], bool] | None = None) -> None:
         """Parse ``count`` bytes that were written into ``writable()``.
 
         Never raises for what the peer sent: an error is the last event.
+
+        Parameters:
+            more: asked, while a text frame is incomplete, whether more can be read at once.
+                If so, what came of it is checked together with that. Nothing that came is
+                left unchecked when the driver begins to wait; and where nobody has to wait,
+                text is decoded once, not twice.
         """
         (self._large or self.buffer).wrote(count)
         try:
-            self._parse()
+            self._parse(more)
             if self.ended:
                 self._forget_pending()
         except (WebSocketProtocolException, WebSocketPayloadException) as error:
@@ -149,7 +171,6 @@ class Connection:
     def _forget_pending(self) -> None:
         self.buffer.clear()
         self._large = None
-        self._left = 0
 
     def feed(self, data: bytes | bytearray | memoryview) -> None:
         """``received`` for bytes that the driver holds itself."""
@@ -176,6 +197,7 @@ class Connection:
     def eof(self, error: WebSocketConnectionClosedException | None = None) -> None:
         """The stream ended (``error`` says how): without a Close frame it was lost."""
         self._lost = True
+        self.sendable = False
         if not self.ended:
             self.ended = True
             self._forget_pending()
@@ -187,7 +209,7 @@ class Connection:
                 )
             self.events.append(error)
 
-    def _parse(self) -> None:
+    def _parse(self, more: Callable[[], bool] | None) -> None:
         buffer = self.buffer
         while not self.ended:
             if self._scans and self._header is None and not self._messages.opcode:
@@ -197,23 +219,20 @@ class Connection:
                 self.events.extend(messages)
                 if buffer.start == buffer.end:
                     return
-            if self._left:
-                if not self._take_part():
-                    return
-                continue
-            frame = self.next_frame(strict=True)
-            if frame is not None:
-                self.accept(frame)
-            elif not self._left:
+            frame = self.next_frame(strict=True, more=more)
+            if frame is None:
                 return
+            self.accept(frame)
 
-    def next_frame(self, strict: bool = False) -> Frame | None:
+    def next_frame(
+        self, strict: bool = False, more: Callable[[], bool] | None = None
+    ) -> Frame | None:
         """Take one frame out of the buffer; None while it is incomplete.
 
         Parameters:
-            strict: check the order of data frames already by the header, and let large text
-                frames go to their message while they arrive. ``accept`` checks the order in
-                any case.
+            strict: check the order of data frames already by the header. ``accept`` checks
+                it in any case.
+            more: see ``received``.
 
         Raises:
             WebSocketProtocolException, WebSocketPayloadException: what RFC 6455 forbids.
@@ -235,15 +254,12 @@ class Connection:
             self._header = header
             self._checked = 0
             if header.length > LARGE and buffer.start + header.length > buffer.end:
-                if strict and header.mask_key is None and self._messages.streams(header.opcode):
-                    self._left = header.length
-                    return None
                 with memoryview(buffer.data) as view, view[buffer.start : buffer.end] as part:
                     self._large = LargePayload(header.length, part)
                 buffer.start = buffer.end
         payload = self._take_payload(header)
         if payload is None:
-            self._check_partial(header)
+            self._check_partial(header, more)
             return None
         self._header = None
         return Frame(header.fin, header.rsv, header.opcode, payload)
@@ -265,28 +281,12 @@ class Connection:
         buffer.start = stop
         return payload
 
-    def _take_part(self) -> bool:
-        """Give what came of a large text frame to its message; False while more is to come."""
-        buffer = self.buffer
-        header = self._header
-        assert header is not None
-        stop = min(buffer.start + self._left, buffer.end)
-        self._left -= stop - buffer.start
-        last = header.fin and not self._left
-        with memoryview(buffer.data) as view, view[buffer.start : stop] as part:
-            message = self._messages.add_part(header.opcode, part, last)
-        buffer.start = stop
-        if self._left:
-            return False
-        self._header = None
-        if message is not None:
-            self.events.append(message)
-        return True
-
-    def _check_partial(self, header: FrameHeader) -> None:
+    def _check_partial(self, header: FrameHeader, more: Callable[[], bool] | None) -> None:
         """Text is checked while it arrives: a bad byte fails at once (section 8.1)."""
         buffer = self.buffer
-        if header.mask_key is not None or header.opcode >= OP_CLOSE:
+        if header.mask_key is not None or not self._messages.is_text(header.opcode):
+            return
+        if more is not None and more():
             return
         if self._large is not None:
             with self._large.view(self._checked) as data:
@@ -304,8 +304,6 @@ class Connection:
         """How many bytes the frame that has begun needs at least, 0 if it is complete."""
         if self._large is not None:
             return self._large.missing
-        if self._left:
-            return self._left
         have = len(self.buffer)
         if self._header is not None:
             return max(self._header.length - have, 0)
@@ -367,33 +365,63 @@ class Connection:
 
     def encode(self, opcode: int, payload: Payload, fin: bool = True) -> bytes:
         """The bytes of one frame; a Close frame is noted as sent. Raises what ``check`` does."""
-        kind = payload.__class__
-        if (
-            fin
-            and self.close_sent is None
-            and not self._lost
-            and (kind is str if opcode == OP_TEXT else kind is bytes and opcode == OP_BINARY)
-        ):
-            # The common case, in which there is nothing to check.
-            data: Any = payload
-        else:
-            data = self.check(opcode, payload, fin)
-        key = mask_key() if self._masks else None
+        return self._encode(opcode, self.check(opcode, payload, fin), fin)
+
+    def _encode(self, opcode: int, data: Any, fin: bool) -> bytes:
+        first = (FIN if fin else 0) | opcode
         try:
-            frame = encode_frame((FIN if fin else 0) | opcode, data, key)
+            frame = encode_masked(first, data) if self.masks else encode_frame(first, data, None)
         except UnicodeEncodeError as error:
-            raise _not_encodable(error) from error
+            raise not_encodable(error) from error
         if opcode == OP_CLOSE:
             self.note_close(data)
         return frame
 
+    def encode_parts(self, opcode: int, payload: Payload) -> Iterator[bytes]:
+        """``encode`` in parts, so that no copy of all of a large payload is made.
+
+        What ``check`` raises is raised here, before anything is sent.
+        """
+        data = self.check(opcode, payload)
+        if len(data) <= LARGE:
+            return iter((self._encode(opcode, data, True),))
+        view = memoryview(_utf8(data) if isinstance(data, str) else data)
+        if not self.masks:
+            return _parts(frame_header(FIN | opcode, len(view), 0), view, None)
+        key = mask_key()
+        return _parts(frame_header(FIN | opcode, len(view), MASKED) + key, view, key)
+
+    def encode_many(self, messages: Iterable[Payload]) -> Iterator[tuple[bytes, int]]:
+        """The frames of messages, many at a time, and how many they are.
+
+        What the iterable raises, and what a message does that can't be sent, is raised after
+        the messages before it have been handed over.
+        """
+        source = iter(messages)
+        if not self.masks:
+            for message in source:
+                yield self.encode_message(message), 1
+            return
+        while True:
+            self.check_sendable()
+            frames, count, error = encode_batch(source, _WRITE_SIZE, _as_bytes)
+            if count:
+                yield frames, count
+            if isinstance(error, UnicodeEncodeError):
+                raise not_encodable(error) from error
+            if error is not None:
+                raise error
+            if len(frames) < _WRITE_SIZE:
+                return
+
     def note_close(self, payload: bytes) -> None:
         """A Close frame with this payload is being sent: nothing may follow it."""
         self.close_sent = check_outgoing_control(OP_CLOSE, payload)
+        self.sendable = False
 
     def check_sendable(self) -> None:
         """Raise WebSocketConnectionClosedException where nothing may be sent any more."""
-        if self.close_sent is not None or self._lost:
+        if not self.sendable:
             raise WebSocketConnectionClosedException("Connection is already closed.")
 
     def encode_message(self, payload: Payload) -> bytes:
@@ -407,7 +435,7 @@ class Connection:
             WebSocketArgumentException: see ``encode_close_payload``.
         """
         payload = close_payload(code, reason)
-        if self.close_sent is not None or self._lost:
+        if not self.sendable:
             return b""
         return self.encode(OP_CLOSE, payload)
 
@@ -428,6 +456,14 @@ class Connection:
         return CLOSE_NO_STATUS if self.close_received.code is None else self.close_received.code
 
 
+def _parts(header: bytes, payload: memoryview, key: bytes | None) -> Iterator[bytes]:
+    part = payload[:_WRITE_SIZE]
+    yield header + (bytes(part) if key is None else mask(key, part))
+    for start in range(_WRITE_SIZE, len(payload), _WRITE_SIZE):
+        part = payload[start : start + _WRITE_SIZE]
+        yield bytes(part) if key is None else mask(key, part)
+
+
 def _as_bytes(payload: object) -> bytes | bytearray | memoryview:
     if isinstance(payload, bytearray):
         return payload
@@ -446,10 +482,10 @@ def _utf8(text: str) -> bytes:
     try:
         return text.encode()
     except UnicodeEncodeError as error:
-        raise _not_encodable(error) from error
+        raise not_encodable(error) from error
 
 
-def _not_encodable(error: UnicodeEncodeError) -> WebSocketPayloadException:
+def not_encodable(error: UnicodeEncodeError) -> WebSocketPayloadException:
     return WebSocketPayloadException(
         f"Text holds a lone surrogate, which UTF-8 can't carry: {error}"
     )

@@ -14,7 +14,7 @@ from .._exceptions import (
     WebSocketPayloadException,
     WebSocketProtocolException,
 )
-from .frames import OP_CONT, OP_TEXT, OPCODE_NAMES, is_wire_close_code
+from .frames import OP_CLOSE, OP_CONT, OP_TEXT, OPCODE_NAMES, is_wire_close_code
 
 _SMALL_PART: Final = 256
 
@@ -255,8 +255,12 @@ class MessageAssembler:
                 self._max_size,
             )
 
+    def is_text(self, opcode: int) -> bool:
+        """Whether the payload of a frame with this opcode is text to be checked."""
+        return self._check_text and opcode < OP_CLOSE and OP_TEXT in (opcode, self.opcode)
+
     def check_partial(self, opcode: int, data: memoryview, first: bool) -> None:
-        """Check text that arrived of a frame whose end has not.
+        """Check what arrived of a text frame (``is_text``) whose end has not.
 
         ``add`` checks it again with its frame: a driver may hand over another payload than
         the one that arrived, or none at all.
@@ -269,8 +273,6 @@ class MessageAssembler:
         Raises:
             WebSocketPayloadException: these bytes can't be part of UTF-8 text.
         """
-        if not self._check_text or OP_TEXT not in (opcode, self.opcode):
-            return
         if first or self._partial is None:
             self._partial = Text8() if self._text is None else self._text.copy()
         self._partial.feed(data)
@@ -292,26 +294,12 @@ class MessageAssembler:
             self._reset()
         return Fragment(frame.opcode, payload, text, frame.fin)
 
-    def streams(self, opcode: int) -> bool:
-        """Whether ``add_part`` may be given the payload of a frame that has begun."""
-        return not self._fragments and OP_TEXT in (opcode, self.opcode)
-
-    def add_part(self, opcode: int, part: memoryview, last: bool) -> str | bytes | None:
-        """Take a part of a text frame whose header was checked; the message if it ends there.
-
-        Parameters:
-            opcode: the frame's.
-            last: whether the part ends the message.
-        """
-        self.opcode = self.opcode or opcode
-        return self._keep(part, last)
-
-    def _keep(self, part: bytes | memoryview, last: bool) -> str | bytes | None:
-        self._size += len(part)
+    def _keep(self, payload: bytes, last: bool) -> str | bytes | None:
+        self._size += len(payload)
         if self.opcode == OP_TEXT:
-            self._parts.add(self._decode(part, last))
+            self._parts.add(self._decode(payload, last))
         else:
-            self._binary.write(part)
+            self._binary.write(payload)
         if not last:
             return None
         text = self.opcode == OP_TEXT
@@ -324,7 +312,7 @@ class MessageAssembler:
         self._text = self._partial = None
         self._binary = BytesIO()
 
-    def _decode(self, payload: bytes | memoryview, final: bool) -> str:
+    def _decode(self, payload: bytes, final: bool) -> str:
         if self._text is None:
             self._text = Text8(self._check_text)
         return self._text.feed(payload, final)
