@@ -6,6 +6,7 @@ are two environments, as it uses wsaccel wherever it finds it.
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -47,8 +48,6 @@ def versions(name: str, home: Path) -> dict[str, str]:
         "print(json.dumps({d.name: d.version for d in m.distributions()}))"
     )
     output = subprocess.check_output([python_of(name, home), "-c", script], text=True, cwd="/")
-    import json
-
     wanted = {package.split("==")[0] for package in PACKAGES.get(name, ("websocket-client",))}
     found: dict[str, str] = json.loads(output)
     return {package: version for package, version in sorted(found.items()) if package in wanted}

@@ -19,7 +19,7 @@ class Scenario(NamedTuple):
         verb: the function of the clients that does it.
         path: what the server is to do (see server.c).
         size: of a message, in bytes.
-        kind: t for ASCII text, u for text beyond ASCII, b for binary.
+        kind: t for ASCII text, u for a European language's, c for Chinese, b for binary.
         chunk: operations between two looks at the clock.
         cores: client and server share one core, or have one each. A round trip between two
             idle cores measures how fast the machine wakes up, and nothing else.
@@ -49,7 +49,16 @@ SCENARIOS: Final = [
     Scenario("receive-32", "Receive, 32 B text", "receive", "/flood/t/32", 32, "t", 2000),
     Scenario("receive-4k", "Receive, 4 KiB binary", "receive", "/flood/b/4096", 4096, "b", 200),
     Scenario(
-        "receive-1m", "Receive, 1 MiB text beyond ASCII", "receive", f"/flood/u/{MIB}", MIB, "u", 4
+        "receive-1m",
+        "Receive, 1 MiB text, every 40th character beyond ASCII",
+        "receive",
+        f"/flood/u/{MIB}",
+        MIB,
+        "u",
+        4,
+    ),
+    Scenario(
+        "receive-1m-cjk", "Receive, 1 MiB text, Chinese", "receive", f"/flood/c/{MIB}", MIB, "c", 4
     ),
     Scenario(
         "receive-16m", "Receive, 16 MiB binary", "receive", f"/flood/b/{16 * MIB}", 16 * MIB, "b", 4

@@ -6,7 +6,8 @@
  *   /flood/KIND/SIZE               sends messages without end
  *   /serve/KIND/SIZE/FRAGMENTS     answers each message with one of that size and fragmentation
  *   /sink                          reads; answers a message of one byte with itself
- * KIND is t (ASCII text), u (text beyond ASCII) or b (binary). ?cpu=N pins the connection.
+ * KIND is t (ASCII text), u (text of a European language, every 40th character beyond ASCII), c
+ * (Chinese) or b (binary). ?cpu=N pins the connection.
  *
  * It trusts its clients: nothing here is fit for a network. */
 
@@ -190,10 +191,11 @@ fill(unsigned char *p, size_t size, char kind)
     for (i = 0; i < size; i++) {
         p[i] = kind == 'b' ? (unsigned char)(i * 7) : (unsigned char)('a' + i % 26);
     }
-    if (kind == 'u') { /* every eighth character takes two bytes, every 32nd three */
-        for (i = 0; i + 3 <= size; i += 9) {
-            memcpy(p + i, i % 4 ? "\xc3\xa9" : "\xe2\x82\xac", i % 4 ? 2 : 3);
-        }
+    for (i = 0; kind == 'u' && i + 2 <= size; i += 40) {
+        memcpy(p + i, "\xc3\xa9", 2);
+    }
+    for (i = 0; kind == 'c' && i + 3 <= size; i += 3) {
+        memcpy(p + i, i % 2 ? "\xe5\xad\x97" : "\xe6\xbc\xa2", 3);
     }
 }
 
@@ -287,7 +289,7 @@ converse(struct connection *c, const char *path)
 }
 
 static int
-shake_hands(struct connection *c, char *path, size_t room)
+shake_hands(struct connection *c, char *path)
 {
     static const char guid[] = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
     char key[128] = "", out[256], *line;
@@ -304,7 +306,6 @@ shake_hands(struct connection *c, char *path, size_t room)
         head[have] = 0;
     } while (strstr(head, "\r\n\r\n") == NULL && have < sizeof head - 1);
     sscanf(head, "GET %255s", path);
-    (void)room;
     line = strcasestr(head, "sec-websocket-key:");
     if (line == NULL || sscanf(line + 18, " %60s", key) != 1) {
         return 0;
@@ -340,7 +341,7 @@ serve(void *argument)
     struct connection *c = argument;
     char path[256] = "/";
 
-    if ((c->ssl == NULL || SSL_accept(c->ssl) == 1) && shake_hands(c, path, sizeof path)) {
+    if ((c->ssl == NULL || SSL_accept(c->ssl) == 1) && shake_hands(c, path)) {
         pin(path);
         c->data = malloc(strncmp(path, "/idle", 5) == 0 ? 4096 : BUFFER);
         converse(c, path);
