@@ -42,11 +42,15 @@ def draw(results: Results) -> str:
     ]
     height = 44 + len(panels) * (len(_BARS) * _LINE + _PANEL_GAP)
     lines = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH}" height="{height}"'
-        f' viewBox="0 0 {_WIDTH} {height}" font-family="system-ui, sans-serif" font-size="12">',
+        (
+            f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH}" height="{height}"'
+            f' viewBox="0 0 {_WIDTH} {height}" font-family="system-ui, sans-serif" font-size="12">'
+        ),
         f'<rect width="{_WIDTH}" height="{height}" fill="#ffffff"/>',
-        '<text x="16" y="24" font-size="15" font-weight="600" fill="#1d2731">'
-        "Times as fast as websocket-client 1.9.2 with wsaccel</text>",
+        (
+            '<text x="16" y="24" font-size="15" font-weight="600" fill="#1d2731">'
+            "Times as fast as websocket-client 1.9.2 with wsaccel</text>"
+        ),
     ]
     top = 44
     for scenario in panels:

@@ -68,6 +68,8 @@ def idle_memory(contestants: Iterable[Contestant], *, rounds: int, home: Path) -
 def _run(contestant: Contestant, home: Path, *arguments: str) -> str:
     python = python_of(contestant.environment, home)
     environment = {**os.environ, **dict(contestant.variables), "PYTHONPATH": str(HERE)}
+    # Installed packages are compiled; a checkout is on its first import, if that is allowed.
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
     return subprocess.check_output(
         [python, *arguments], text=True, env=environment, cwd=HERE, timeout=120
     )

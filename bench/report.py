@@ -25,9 +25,11 @@ def write_report(facts: dict[str, Any], results: Results) -> str:
         [
             "# Benchmark",
             "",
-            f"Python {platform.python_version()} on {platform.machine()}, {platform.system()},"
-            f" {facts['cores']} cores. Medians of {facts['rounds']} interleaved rounds of"
-            f" {facts['seconds']} s. Only ratios of one run mean anything.",
+            (
+                f"Python {platform.python_version()} on {platform.machine()}, {platform.system()},"
+                f" {facts['cores']} cores. Medians of {facts['rounds']} interleaved rounds of"
+                f" {facts['seconds']} s. Only ratios of one run mean anything."
+            ),
             "",
             "Versions: " + ", ".join(f"{n} {v}" for n, v in facts["versions"].items()) + ".",
             "",

@@ -17,7 +17,7 @@ from websocket import (
     WebSocketProtocolException,
 )
 from websocket._exceptions import WebSocketArgumentException, WebSocketMessageTooBigException
-from websocket._protocol.buffer import READ_SIZE
+from websocket._protocol.buffer import READ_SIZE, SMALLEST
 from websocket._protocol.connection import Connection, Role, State, failure
 from websocket._protocol.messages import Close, Fragment, Frame, Ping, Pong
 
@@ -705,4 +705,4 @@ class TestMemory:
     def test_an_idle_connection_is_small(self):
         connection = Connection()
         connection.feed(frame(1, b"x" * 1000))
-        assert len(connection.buffer.data) == 4096
+        assert len(connection.buffer.data) == SMALLEST

@@ -498,10 +498,15 @@ def test_a_send_that_times_out_goes_on_later(
             ws.send_binary(payload)
         except WebSocketTimeoutException:
             break
-    # Again and again: what is stuck must not be lost, nor mixed up with something else.
-    for _ in range(3):
-        with pytest.raises(WebSocketTimeoutException):
+    # Again and again: what is stuck must not be lost, nor mixed up with something else. On a
+    # busy machine the first timeout may have come before the buffers were full.
+    stuck = 0
+    while stuck < 3:
+        try:
             ws.send_binary(b"!" * 700)
+            stuck = 0
+        except WebSocketTimeoutException:
+            stuck += 1
     ws.settimeout(DEADLINE)
     go.set()
     ws.send_binary(b"the end")

@@ -12,7 +12,6 @@ that is no socket. The choice is made once, when the stream is made.
 from __future__ import annotations
 
 import contextlib
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 from typing import Any, Final, Protocol
@@ -104,9 +103,10 @@ class Stream:
         self.exact = False
         self._answer_ping = answer_ping
         self._unsent: memoryview | None = None
-        self._queued: deque[tuple[int, bytes]] = deque(maxlen=_MAX_QUEUED)
-        self._pings: deque[PongWaiter] = deque(maxlen=_MAX_WAITERS)
-        self._receivers: deque[None] = deque()  # as many as wait for the readlock
+        # Lists, as an empty deque takes ten times the memory, and most are always empty.
+        self._queued: list[tuple[int, bytes]] = []  # control frames that wait to be sent
+        self._pings: list[PongWaiter] = []  # whose pongs have not come
+        self._receivers: list[None] = []  # as many as wait for the readlock
         self._shut = False
 
     # Receiving
@@ -374,6 +374,7 @@ class Stream:
         waiting for us to read.
         """
         self._queued.append((opcode, payload))
+        del self._queued[:-_MAX_QUEUED]
         self._flush_queued(Deadline(0))
 
     @property
@@ -411,14 +412,14 @@ class Stream:
 
     def _send_queued(self) -> None:
         try:
-            control = self._queued.popleft()
+            control = self._queued.pop(0)
         except IndexError:
             return
         try:
             self._send_control(*control)
         except WebSocketTimeoutException:
             if self._unsent is None and len(self._queued) < _MAX_QUEUED:
-                self._queued.appendleft(control)
+                self._queued.insert(0, control)
             raise
 
     def _send_control(self, opcode: int, payload: bytes) -> None:
@@ -430,6 +431,7 @@ class Stream:
     def ping(self, payload: bytes, send: Callable[[int, bytes], Any]) -> PongWaiter:
         waiter = PongWaiter(self, payload)
         self._pings.append(waiter)
+        del self._pings[:-_MAX_WAITERS]
         try:
             send(OP_PING, payload)
         except BaseException:
@@ -443,7 +445,7 @@ class Stream:
         # A copy, as another thread may be pinging.
         if any(waiter.payload == payload for waiter in tuple(self._pings)):
             while self._pings:
-                waiter = self._pings.popleft()
+                waiter = self._pings.pop(0)
                 waiter.acknowledge()
                 if waiter.payload == payload:
                     break

@@ -6,7 +6,7 @@ from functools import cache
 from io import BytesIO
 from typing import Final
 
-SMALLEST: Final = 4096
+SMALLEST: Final = 2048
 READ_SIZE: Final = 256 * 1024
 
 # After so many reads in a row that needed only a fraction of it, the buffer shrinks.
