@@ -24,6 +24,7 @@ LEVELS = {
     "_keepalive": 2,
     "_logging": 2,
     "_open": 2,
+    "_pieces": 2,
     "_pong": 2,
     "_socket": 2,
     "_ssl_compat": 2,

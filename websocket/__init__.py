@@ -53,6 +53,7 @@ from ._logging import (
     warning,
 )
 from ._pong import PongWaiter
+from ._protocol.deflate import Deflate
 from ._socket import (
     DEFAULT_SOCKET_OPTION,
     getdefaulttimeout,
@@ -83,6 +84,7 @@ __all__ = [
     "STATUS_TRY_AGAIN_LATER",
     "STATUS_UNEXPECTED_CONDITION",
     "STATUS_UNSUPPORTED_DATA_TYPE",
+    "Deflate",
     "PongWaiter",
     "WebSocket",
     "WebSocketAddressException",

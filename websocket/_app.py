@@ -14,6 +14,7 @@ from ._dispatcher import Dispatcher, DispatcherBase, SSLDispatcher, WrappedDispa
 from ._exceptions import WebSocketConnectionClosedException, WebSocketException
 from ._keepalive import check_settings
 from ._protocol.connection import DEFAULT_MAX_SIZE, Payload, close_payload
+from ._protocol.extensions import Extension
 from ._protocol.frames import OP_BINARY, OP_TEXT
 from ._protocol.messages import Close, parse_close
 from ._run import Run
@@ -217,13 +218,14 @@ class WebSocketApp:
         reconnect: float | None = None,
         redirect_limit: int = 3,
         max_size: int | None = DEFAULT_MAX_SIZE,
+        compression: str | Extension | None = None,
     ) -> bool:
         """Connect and call back until the connection ends.
 
         The timeout for connecting is that of ``setdefaulttimeout``.
 
         Parameters:
-            sockopt, sslopt, max_size: see ``WebSocket``.
+            sockopt, sslopt, max_size, compression: see ``WebSocket``.
             ping_interval: seconds between pings, 0 for none; the first after one interval.
             ping_timeout: seconds without any sign of life after a ping that end the
                 connection, None for no end. Shorter than the interval.
@@ -259,6 +261,7 @@ class WebSocketApp:
             skip_utf8_validation=skip_utf8_validation,
             enable_multithread=True,
             max_size=max_size,
+            compression=compression,
         )
         ws.settimeout(getdefaulttimeout())
         options = {

@@ -117,6 +117,16 @@ class Stream:
         fileno = getattr(self.sock, "fileno", None)
         return fileno is not None and fileno() == -1
 
+    @property
+    def unsent(self) -> memoryview | None:
+        """What is left of a frame of which a part was sent, or may have been."""
+        return self._unsent
+
+    @property
+    def ended(self) -> bool:
+        """Whether the socket was closed from this side."""
+        return self._shut
+
     def next_event(self, deadline: Deadline | None = None) -> Event:
         """The next thing that was received, in its order; waits for it.
 
@@ -210,6 +220,10 @@ class Stream:
         # A receiver goes first: a lock that is taken again at once would never be its.
         if self._receivers or not self._readlock.acquire(blocking=False):
             return False
+        if self.core.streaming and self.core.events:
+            # Pieces wait to be taken: reading on would gather what they are to spare us.
+            self._readlock.release()
+            return False
         try:
             self._read(deadline)
         finally:
@@ -236,13 +250,14 @@ class Stream:
                 self.read_deadline = deadline
                 core.accept(self.read_frame())
             else:
+                count: int | None
                 if self.exact or not core.between_frames:
                     count = self._receive_more(deadline)
                 else:
                     count = self.transport.recv_into(core.buffer.whole(), deadline)
                 if count:
                     core.received(count, self._readable)
-                else:
+                elif count is not None:
                     core.eof()
         except (WebSocketProtocolException, WebSocketPayloadException) as error:
             core.ended = True
@@ -261,8 +276,21 @@ class Stream:
             raise error
         self.core.eof(None if self.core.close_sent else error)
 
-    def _receive_more(self, deadline: Deadline | None) -> int:
-        """Read behind what is pending, or no more than is missing; the size."""
+    def stream_next(self, wanted: bool = True) -> None:
+        """Receive the next message in pieces; see ``Connection.stream``."""
+        with self._readlock:
+            if not (wanted and self.core.events):
+                self.core.stream(wanted, parts=self.read_frame is None)
+
+    def _receive_more(self, deadline: Deadline | None) -> int | None:
+        """Read behind what is pending, or no more than is missing; the size.
+
+        None where there was no need to: a streamed message had left something to parse.
+        """
+        if self.core.streaming:
+            self.core.go_on()
+            if self.core.events or self.core.ended:
+                return None
         with self.core.writable() as free:
             if not self.exact:
                 return self.transport.recv_into(free, deadline)
@@ -296,7 +324,7 @@ class Stream:
                 if (
                     (kind is str if opcode == OP_TEXT else kind is bytes and opcode == OP_BINARY)
                     and len(payload) <= LARGE
-                    and core.sendable
+                    and core.plain
                     and self._unsent is None
                     and core.masks
                     and self._plain is not None
@@ -320,11 +348,15 @@ class Stream:
     def send_many(self, messages: Iterable[Payload]) -> int:
         """Send many messages by the direct road; return the size of their frames."""
         size = 0
+        if not self.core.plain:
+            for message in messages:
+                size += self.send(OP_TEXT if isinstance(message, str) else OP_BINARY, message)
+            return size
         try:
             # No other frame has to wait for all of them, and the iterable may take its time.
             for frames, _ in self.core.encode_many(messages):
                 with self._lock:
-                    self.core.check_sendable()
+                    self.core.await_turn()
                     self.write(frames)
                 size += len(frames)
         finally:
@@ -334,13 +366,19 @@ class Stream:
 
     def _write_parts(self, parts: Iterator[bytes]) -> int:
         """Write one frame that comes in parts; the lock is held."""
-        self.write(b"")
+        try:
+            self.write(b"")
+        except BaseException:
+            self.core.unsent()
+            raise
         size = 0
         for part in parts:
             try:
                 self.write(part)
             except BaseException:
-                if size or self._unsent is not None:
+                if not size and self._unsent is None:
+                    self.core.unsent()
+                else:
                     rest = part if self._unsent is None else self._unsent
                     self._unsent = memoryview(b"".join((rest, *parts)))
                 raise

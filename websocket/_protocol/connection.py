@@ -28,6 +28,7 @@ from .._exceptions import (
     WebSocketProtocolException,
 )
 from .buffer import READ_SIZE, LargePayload, ReceiveBuffer
+from .extensions import Codec
 from .frames import (
     CLOSE_NO_STATUS,
     CLOSE_PROTOCOL_ERROR,
@@ -37,6 +38,7 @@ from .frames import (
     MAX_REASON_SIZE,
     OP_BINARY,
     OP_CLOSE,
+    OP_CONT,
     OP_PING,
     OP_PONG,
     OP_TEXT,
@@ -45,7 +47,17 @@ from .frames import (
     encode_close_payload,
     parse_header,
 )
-from .messages import Close, Fragment, Frame, MessageAssembler, Ping, Pong, parse_close
+from .messages import (
+    Close,
+    Fragment,
+    Frame,
+    MessageAssembler,
+    OutgoingMessage,
+    Piece,
+    Ping,
+    Pong,
+    parse_close,
+)
 
 DEFAULT_MAX_SIZE: Final = 100 * 1024 * 1024
 
@@ -57,9 +69,13 @@ LARGE: Final = READ_SIZE // 4
 # four, so that each part begins with the first byte of the mask key.
 _WRITE_SIZE: Final = 64 * 1024
 
+# Of a streamed message, so much at a time. Compressed data can become 1032 times as large.
+_MOST_STREAMED: Final = 64 * 1024
+_MOST_ENCODED: Final = 2 * 1024
+
 Payload = str | bytes | bytearray | memoryview
 # A message is str or bytes; an exception stands where the stream broke or ended.
-Event = str | bytes | Fragment | Ping | Pong | Close | Exception
+Event = str | bytes | Fragment | Piece | Ping | Pong | Close | Exception
 
 
 class Role(enum.Enum):
@@ -84,6 +100,7 @@ class Connection:
         max_size: bytes that a received message may have, None for no limit.
         fragments: hand over the pieces of fragmented messages as ``Fragment`` events.
         check_text: refuse text that is not UTF-8, in both directions.
+        codec: the extension that was negotiated, or None.
 
     Attributes:
         buffer: where the driver puts what it receives.
@@ -94,6 +111,10 @@ class Connection:
         close_sent: our Close.
         masks: whether the frames that are sent are masked.
         sendable: whether a frame may still be sent.
+        plain: whether a message may be sent, and as it is: no extension encodes it, and no
+            other message is being sent in pieces.
+        turn: called before a data frame is encoded while a message is being sent in pieces;
+            returns True if the frame is one of that message's, False once that is finished.
     """
 
     def __init__(
@@ -103,6 +124,7 @@ class Connection:
         max_size: int | None = DEFAULT_MAX_SIZE,
         fragments: bool = False,
         check_text: bool = True,
+        codec: Codec | None = None,
     ) -> None:
         if max_size is not None and max_size < 0:
             raise WebSocketArgumentException(f"max_size must not be negative, but is {max_size}")
@@ -113,17 +135,26 @@ class Connection:
         self.close_sent: Close | None = None
         self.ended = False  # nothing that comes after this point of the stream is looked at
         self.sendable = True
+        self.plain = codec is None
+        self.turn: Callable[[], bool] | None = None
+        self._outgoing: OutgoingMessage | None = None
         self._lost = False
         self._expect_mask = {Role.CLIENT: False, Role.SERVER: True, Role.ANY: None}[role]
         self.masks = role is not Role.SERVER
         self._check_text = check_text
-        self._messages = MessageAssembler(max_size, fragments, check_text)
+        self._codec = codec
+        self._rsv = 0 if codec is None else codec.rsv
+        self._messages = MessageAssembler(max_size, fragments, check_text, codec)
         self._scan_limit = sys.maxsize if max_size is None else max_size
         self._scans = role is Role.CLIENT
+        self._scans_again = False  # once a message that is streamed has ended
+        self._decodes = self._scans and codec is not None and not fragments
         self._header: FrameHeader | None = None
         self._checked = 0  # bytes of an incomplete text frame that were checked already
         # The payload of a large frame goes past the buffer.
         self._large: LargePayload | None = None
+        # One that goes to its message part by part: so much of it is to come.
+        self._left = 0
 
     @property
     def state(self) -> State:
@@ -132,6 +163,11 @@ class Connection:
         if self.close_sent or self.close_received:
             return State.CLOSING
         return State.OPEN
+
+    @property
+    def compressed(self) -> bool:
+        """Whether an extension is in use that encodes messages."""
+        return self._codec is not None
 
     # Receiving
 
@@ -156,6 +192,13 @@ class Connection:
                 text is decoded once, not twice.
         """
         (self._large or self.buffer).wrote(count)
+        self.go_on(more)
+
+    def go_on(self, more: Callable[[], bool] | None = None) -> None:
+        """Parse what is here: what came last, or what was left while the driver had events.
+
+        See ``streaming``.
+        """
         try:
             self._parse(more)
             if self.ended:
@@ -171,6 +214,7 @@ class Connection:
     def _forget_pending(self) -> None:
         self.buffer.clear()
         self._large = None
+        self._left = 0
 
     def feed(self, data: bytes | bytearray | memoryview) -> None:
         """``received`` for bytes that the driver holds itself."""
@@ -197,7 +241,7 @@ class Connection:
     def eof(self, error: WebSocketConnectionClosedException | None = None) -> None:
         """The stream ended (``error`` says how): without a Close frame it was lost."""
         self._lost = True
-        self.sendable = False
+        self.sendable = self.plain = False
         if not self.ended:
             self.ended = True
             self._forget_pending()
@@ -217,12 +261,39 @@ class Connection:
                     buffer.data, buffer.start, buffer.end, self._scan_limit
                 )
                 self.events.extend(messages)
+                if self._decodes and self._take_encoded():
+                    continue
                 if buffer.start == buffer.end:
                     return
+            elif self._messages.streaming:
+                if self.events:
+                    return
+            elif self._scans_again:
+                self._scans, self._scans_again = True, False
+                continue
+            if self._left:
+                if not self._take_part():
+                    return
+                continue
             frame = self.next_frame(strict=True, more=more)
-            if frame is None:
+            if frame is not None:
+                self.accept(frame)
+            elif not self._left:
                 return
-            self.accept(frame)
+
+    def _take_encoded(self) -> bool:
+        """Let the codec take the messages that it can take by itself; True if there is one."""
+        assert self._codec is not None
+        buffer = self.buffer
+        start = buffer.start
+        buffer.start = self._codec.take(
+            buffer.data,
+            start,
+            buffer.end,
+            self._messages,
+            self.events.append,
+        )
+        return buffer.start != start
 
     def next_frame(
         self, strict: bool = False, more: Callable[[], bool] | None = None
@@ -230,8 +301,9 @@ class Connection:
         """Take one frame out of the buffer; None while it is incomplete.
 
         Parameters:
-            strict: check the order of data frames already by the header. ``accept`` checks
-                it in any case.
+            strict: check the order of data frames already by the header, and let those that
+                can go to their message while they arrive. ``accept`` checks the order in any
+                case.
             more: see ``received``.
 
         Raises:
@@ -241,19 +313,30 @@ class Connection:
         header = self._header
         if header is None:
             header = parse_header(
-                buffer.data, buffer.start, buffer.end, expect_mask=self._expect_mask
+                buffer.data,
+                buffer.start,
+                buffer.end,
+                expect_mask=self._expect_mask,
+                allowed_rsv=self._rsv,
             )
             if header is None:
                 return None
             if header.opcode < OP_CLOSE:
+                length = header.length
+                if self._codec is not None:
+                    length = self._messages.length_ahead(header, strict)
                 if strict:
-                    self._messages.check_start(header.opcode, header.length)
+                    self._messages.check_start(header.opcode, length)
                 else:
-                    self._messages.check_size(header.length)
+                    self._messages.check_size(length)
             buffer.start += header.size
             self._header = header
             self._checked = 0
-            if header.length > LARGE and buffer.start + header.length > buffer.end:
+            incomplete = buffer.start + header.length > buffer.end
+            if strict and self._messages.takes_parts(header, incomplete):
+                self._left = header.length
+                return None
+            if incomplete and header.length > LARGE:
                 with memoryview(buffer.data) as view, view[buffer.start : buffer.end] as part:
                     self._large = LargePayload(header.length, part)
                 buffer.start = buffer.end
@@ -281,10 +364,73 @@ class Connection:
         buffer.start = stop
         return payload
 
+    def _take_part(self) -> bool:
+        """Give what came of a frame to its message; False where nothing did."""
+        buffer, header = self.buffer, self._header
+        assert header is not None
+        size = min(self._left, len(buffer))
+        if self._messages.streaming:
+            encoded = self._messages.encoded(header)
+            size = min(size, _MOST_ENCODED if encoded else _MOST_STREAMED)
+        if not size:
+            return False
+        stop = buffer.start + size
+        last = header.fin and size == self._left
+        with memoryview(buffer.data) as view, view[buffer.start : stop] as part:
+            if header.mask_key is None:
+                message = self._messages.add_part(header, part, last)
+            else:
+                turn = (header.length - self._left) % 4
+                key = header.mask_key[turn:] + header.mask_key[:turn]
+                message = self._messages.add_part(header, mask(key, part), last)
+        buffer.start = stop
+        self._left -= size
+        if not self._left:
+            self._header = None
+        if message is not None:
+            self.events.append(message)
+        return True
+
+    def stream(self, wanted: bool = True, *, parts: bool = True) -> None:
+        """Hand over the next message, or what is left of one that has begun, as ``Piece``s.
+
+        Parameters:
+            wanted: False takes that back, unless the message has begun.
+            parts: take frames part by part; only for drivers that call ``received``.
+        """
+        messages, header = self._messages, self._header
+        if not wanted:
+            messages.streaming = messages.streaming and bool(messages.opcode)
+            return
+        if messages.streaming:
+            return
+        messages.streaming = True
+        self._scans, self._scans_again = False, self._scans or self._scans_again
+        piece = messages.take_kept()
+        if piece is not None:
+            self.events.append(piece)
+        if parts and header is not None and header.opcode < OP_CLOSE and not self._left:
+            self._left = header.length
+            if self._large is not None:
+                beginning, self._large = self._large, None
+                with beginning.view(0) as view:
+                    self.store(view)
+
+    @property
+    def streaming(self) -> bool:
+        """Whether a message is handed over in pieces.
+
+        Nothing is parsed then while there are events: the driver takes them first, and calls
+        ``go_on`` before it reads again.
+        """
+        return self._messages.streaming
+
     def _check_partial(self, header: FrameHeader, more: Callable[[], bool] | None) -> None:
         """Text is checked while it arrives: a bad byte fails at once (section 8.1)."""
         buffer = self.buffer
         if header.mask_key is not None or not self._messages.is_text(header.opcode):
+            return
+        if self._messages.encoded(header):
             return
         if more is not None and more():
             return
@@ -304,6 +450,8 @@ class Connection:
         """How many bytes the frame that has begun needs at least, 0 if it is complete."""
         if self._large is not None:
             return self._large.missing
+        if self._left:
+            return max(self._left - len(self.buffer), 0)
         have = len(self.buffer)
         if self._header is not None:
             return max(self._header.length - have, 0)
@@ -349,7 +497,7 @@ class Connection:
         """
         self.check_sendable()
         if not isinstance(payload, (str, bytes)):
-            payload = _as_bytes(payload)
+            payload = as_bytes(payload)
         if opcode == OP_TEXT:
             # A fragment may end inside a character; whole messages may not.
             if not isinstance(payload, str) and fin and self._check_text:
@@ -365,15 +513,23 @@ class Connection:
 
     def encode(self, opcode: int, payload: Payload, fin: bool = True) -> bytes:
         """The bytes of one frame; a Close frame is noted as sent. Raises what ``check`` does."""
-        return self._encode(opcode, self.check(opcode, payload, fin), fin)
+        first, data = self._framed(opcode, self.check(opcode, payload, fin), fin)
+        return self._encode(first, data)
 
-    def _encode(self, opcode: int, data: Any, fin: bool) -> bytes:
+    def _framed(self, opcode: int, data: Any, fin: bool = True) -> tuple[int, Any]:
+        """The first byte of a frame and what follows its header."""
         first = (FIN if fin else 0) | opcode
+        if self.plain or opcode >= OP_CLOSE:
+            return first, data
+        rsv, data = self.encode_payload(opcode, data, fin)
+        return first | rsv, data
+
+    def _encode(self, first: int, data: Any) -> bytes:
         try:
             frame = encode_masked(first, data) if self.masks else encode_frame(first, data, None)
         except UnicodeEncodeError as error:
             raise not_encodable(error) from error
-        if opcode == OP_CLOSE:
+        if first & 0x0F == OP_CLOSE:
             self.note_close(data)
         return frame
 
@@ -382,14 +538,14 @@ class Connection:
 
         What ``check`` raises is raised here, before anything is sent.
         """
-        data = self.check(opcode, payload)
+        first, data = self._framed(opcode, self.check(opcode, payload))
         if len(data) <= LARGE:
-            return iter((self._encode(opcode, data, True),))
+            return iter((self._encode(first, data),))
         view = memoryview(_utf8(data) if isinstance(data, str) else data)
         if not self.masks:
-            return _parts(frame_header(FIN | opcode, len(view), 0), view, None)
+            return _parts(frame_header(first, len(view), 0), view, None)
         key = mask_key()
-        return _parts(frame_header(FIN | opcode, len(view), MASKED) + key, view, key)
+        return _parts(frame_header(first, len(view), MASKED) + key, view, key)
 
     def encode_many(self, messages: Iterable[Payload]) -> Iterator[tuple[bytes, int]]:
         """The frames of messages, many at a time, and how many they are.
@@ -404,7 +560,7 @@ class Connection:
             return
         while True:
             self.check_sendable()
-            frames, count, error = encode_batch(source, _WRITE_SIZE, _as_bytes)
+            frames, count, error = encode_batch(source, _WRITE_SIZE, as_bytes)
             if count:
                 yield frames, count
             if isinstance(error, UnicodeEncodeError):
@@ -414,10 +570,82 @@ class Connection:
             if len(frames) < _WRITE_SIZE:
                 return
 
+    def encode_payload(self, opcode: int, payload: Any, fin: bool = True) -> tuple[int, Any]:
+        """The reserved bit and the payload of a data frame; ``check`` has let it pass.
+
+        A whole message goes through the extension. Where a message is being sent in pieces,
+        it is waited for.
+        """
+        self.await_turn()
+        if self._codec is not None and fin and opcode != OP_CONT:
+            data = _utf8(payload) if isinstance(payload, str) else payload
+            encoded = self._codec.encode(data)
+            if encoded is not None:
+                return self._rsv, encoded
+            return 0, data
+        return 0, payload
+
+    # Sending in pieces
+
+    def await_turn(self) -> None:
+        """Wait while another message is being sent in pieces (section 5.4).
+
+        Raises:
+            WebSocketConnectionClosedException: meanwhile, or before, nothing may be sent.
+        """
+        while self._outgoing is not None and self.turn is not None and not self.turn():
+            pass
+        self.check_sendable()
+
+    def begin_message(self, opcode: int) -> None:
+        """A message of which the pieces follow. Until ``end_message`` others wait (``turn``).
+
+        Raises:
+            WebSocketConnectionClosedException: see ``check``.
+            WebSocketArgumentException: the opcode is neither text nor binary.
+        """
+        if opcode not in (OP_TEXT, OP_BINARY):
+            raise WebSocketArgumentException(
+                f"A message in pieces has opcode ABNF.OPCODE_TEXT or OPCODE_BINARY, not {opcode!r}"
+            )
+        self.await_turn()
+        self.plain = False
+        self._outgoing = OutgoingMessage(
+            opcode, self._codec, check_text=opcode == OP_TEXT and self._check_text
+        )
+
+    def frame_piece(self, payload: Payload, fin: bool) -> tuple[int, Any]:
+        """The first byte and the payload of the frame that carries the next piece.
+
+        Raises:
+            WebSocketConnectionClosedException: a Close frame was sent meanwhile, or the
+                stream has ended.
+            WebSocketPayloadException: bytes sent as text are not UTF-8.
+        """
+        assert self._outgoing is not None
+        self.check_sendable()
+        data = _utf8(payload) if isinstance(payload, str) else as_bytes(payload)
+        return self._outgoing.frame(data, fin)
+
+    def encode_piece(self, payload: Payload, fin: bool) -> bytes:
+        """The bytes of that frame."""
+        first, data = self.frame_piece(payload, fin)
+        return self._encode(first, data)
+
+    def end_message(self) -> None:
+        """The message in pieces is finished, or given up together with the connection."""
+        self._outgoing = None
+        self.plain = self._codec is None and self.sendable
+
+    def unsent(self) -> None:
+        """The frame that was encoded last did not go out at all, and won't."""
+        if self._codec is not None:
+            self._codec.unsent()
+
     def note_close(self, payload: bytes) -> None:
         """A Close frame with this payload is being sent: nothing may follow it."""
         self.close_sent = check_outgoing_control(OP_CLOSE, payload)
-        self.sendable = False
+        self.sendable = self.plain = False
 
     def check_sendable(self) -> None:
         """Raise WebSocketConnectionClosedException where nothing may be sent any more."""
@@ -464,8 +692,8 @@ def _parts(header: bytes, payload: memoryview, key: bytes | None) -> Iterator[by
         yield bytes(part) if key is None else mask(key, part)
 
 
-def _as_bytes(payload: object) -> bytes | bytearray | memoryview:
-    if isinstance(payload, bytearray):
+def as_bytes(payload: object) -> bytes | bytearray | memoryview:
+    if isinstance(payload, (bytes, bytearray)):
         return payload
     try:
         view = memoryview(payload)  # type: ignore[arg-type]

@@ -1,10 +1,12 @@
 """What a connection tells its driver, and how frames become messages.
 
-Fragmentation: RFC 6455 section 5.4; UTF-8: section 8.1; Close payloads: section 5.5.1.
+Fragmentation: RFC 6455 section 5.4; UTF-8: section 8.1; Close payloads: section 5.5.1. What an
+extension has encoded is decoded here, frame by frame.
 """
 
 from __future__ import annotations
 
+import sys
 from codecs import utf_8_decode
 from io import BytesIO
 from typing import Final, NamedTuple
@@ -14,7 +16,8 @@ from .._exceptions import (
     WebSocketPayloadException,
     WebSocketProtocolException,
 )
-from .frames import OP_CLOSE, OP_CONT, OP_TEXT, OPCODE_NAMES, is_wire_close_code
+from .extensions import Codec
+from .frames import FIN, OP_CLOSE, OP_CONT, OP_TEXT, OPCODE_NAMES, FrameHeader, is_wire_close_code
 
 _SMALL_PART: Final = 256
 
@@ -39,6 +42,17 @@ class Fragment(NamedTuple):
     opcode: int
     payload: bytes
     text: str | None
+    fin: bool
+
+
+class Piece(NamedTuple):
+    """A piece of a message that is received as a stream, whatever its frames are.
+
+    ``first`` and ``fin`` mark the beginning and the end of the message.
+    """
+
+    data: str | bytes
+    first: bool
     fin: bool
 
 
@@ -187,6 +201,35 @@ class TextParts:
         return text
 
 
+class OutgoingMessage:
+    """A message that is sent in pieces (section 5.4): what the frame of each one carries."""
+
+    __slots__ = ("_codec", "_opcode", "_text")
+
+    def __init__(self, opcode: int, codec: Codec | None, check_text: bool) -> None:
+        self._opcode = opcode  # of the next frame
+        self._codec = codec
+        self._text = Text8() if check_text else None
+
+    def frame(
+        self, payload: bytes | bytearray | memoryview, fin: bool
+    ) -> tuple[int, bytes | bytearray | memoryview]:
+        """The first byte and the payload of the next frame.
+
+        Raises:
+            WebSocketPayloadException: the text is not UTF-8.
+        """
+        if self._text is not None:
+            self._text.feed(payload, fin)
+        first = (FIN if fin else 0) | self._opcode
+        if self._codec is not None:
+            payload = self._codec.encode_piece(payload, fin)
+            if self._opcode != OP_CONT:
+                first |= self._codec.rsv
+        self._opcode = OP_CONT
+        return first, payload
+
+
 class MessageAssembler:
     """Joins the data frames of one direction into messages.
 
@@ -196,30 +239,80 @@ class MessageAssembler:
         max_size: bytes that a message may have; None for no limit.
         fragments: hand over pieces instead of joining them.
         check_text: refuse text that is not UTF-8.
+        codec: what decodes marked messages, None where nothing was negotiated.
+
+    Attributes:
+        check_text: as given.
+        limit: bytes that a message may have; more than there can be for no limit.
+        opcode: of the message that is being assembled; 0 between messages.
+        streaming: whether the message that is being assembled, or else the next one, is
+            handed over as ``Piece``s. ``max_size`` does not count for it.
     """
 
     __slots__ = (
         "_binary",
-        "_check_text",
+        "_codec",
+        "_encoded",
         "_fragments",
         "_max_size",
         "_partial",
         "_parts",
         "_size",
         "_text",
+        "check_text",
+        "limit",
         "opcode",
+        "streaming",
     )
 
-    def __init__(self, max_size: int | None, fragments: bool, check_text: bool) -> None:
-        self.opcode = 0  # of the message that is being assembled; 0 between messages
+    def __init__(
+        self,
+        max_size: int | None,
+        fragments: bool,
+        check_text: bool,
+        codec: Codec | None = None,
+    ) -> None:
+        self.opcode = 0
+        self.streaming = False
         self._max_size = max_size
+        self.limit = sys.maxsize if max_size is None else max_size
         self._fragments = fragments
-        self._check_text = check_text
+        self.check_text = check_text
+        self._codec = codec
+        self._encoded = False  # whether the message that is being assembled is
         self._size = 0  # of what is kept of the message
         self._binary = BytesIO()  # a binary message
         self._parts = TextParts()  # a text message
         self._text: Text8 | None = None  # of the whole frames of a text message
         self._partial: Text8 | None = None  # the same, and what came of the next frame
+
+    def encoded(self, header: FrameHeader) -> bool:
+        """Whether the payload of the data frame that comes next is encoded."""
+        return self._encoded if header.opcode == OP_CONT else header.rsv != 0
+
+    def takes_parts(self, header: FrameHeader, incomplete: bool) -> bool:
+        """Whether the payload of a frame goes to ``add_part`` as it comes, not to ``add``.
+
+        Parameters:
+            incomplete: whether some of it has not come yet.
+        """
+        if header.opcode >= OP_CLOSE or not header.length:
+            return False
+        if self.streaming or self._fragments:
+            return self.streaming
+        return incomplete and self.encoded(header)
+
+    def length_ahead(self, header: FrameHeader, strict: bool) -> int:
+        """What a frame's header says about the size of its message, for ``check_start``.
+
+        What encoded bytes stand for is counted as it comes out. A frame that has to be kept
+        until it is whole may be no larger than what can't be compressed becomes.
+        """
+        length = header.length
+        if not self.encoded(header):
+            return length
+        kept = self._fragments or not strict
+        return max(0, length - 1024 - (self._max_size or 0) // 8) if kept else 0
 
     def check_start(self, opcode: int, length: int) -> None:
         """Refuse a data frame by its header alone, before its payload is there.
@@ -247,7 +340,7 @@ class MessageAssembler:
             WebSocketMessageTooBigException: with the size and the limit.
         """
         size = self._size + length
-        if self._max_size is not None and size > self._max_size:
+        if self._max_size is not None and size > self._max_size and not self.streaming:
             raise WebSocketMessageTooBigException(
                 f"A message of at least {size} bytes is over the limit of {self._max_size}"
                 " (option max_size)",
@@ -257,7 +350,7 @@ class MessageAssembler:
 
     def is_text(self, opcode: int) -> bool:
         """Whether the payload of a frame with this opcode is text to be checked."""
-        return self._check_text and opcode < OP_CLOSE and OP_TEXT in (opcode, self.opcode)
+        return self.check_text and opcode < OP_CLOSE and OP_TEXT in (opcode, self.opcode)
 
     def check_partial(self, opcode: int, data: memoryview, first: bool) -> None:
         """Check what arrived of a text frame (``is_text``) whose end has not.
@@ -277,29 +370,66 @@ class MessageAssembler:
             self._partial = Text8() if self._text is None else self._text.copy()
         self._partial.feed(data)
 
-    def add(self, frame: Frame) -> str | bytes | Fragment | None:
+    def add(self, frame: Frame) -> str | bytes | Fragment | Piece | None:
         """Take a whole data frame; return the message or piece that it completes."""
-        self.check_start(frame.opcode, len(frame.payload))
+        encoded = self._encoded if frame.opcode == OP_CONT else bool(frame.rsv and self._codec)
+        self.check_start(frame.opcode, 0 if encoded else len(frame.payload))
         payload = frame.payload
         if frame.opcode != OP_CONT:
-            if frame.fin:
+            if frame.fin and not self.streaming:
+                if encoded:
+                    payload = self._decoded(payload, True)
                 if frame.opcode == OP_TEXT:
-                    return decode_text(payload, self._check_text)
+                    return decode_text(payload, self.check_text)
                 return payload
             self.opcode = frame.opcode
-        if not self._fragments:
-            return self._keep(payload, frame.fin)
+            self._encoded = encoded
+        if self.streaming or not self._fragments:
+            return self._keep(payload, frame.fin, first=frame.opcode != OP_CONT)
+        if encoded:
+            payload = self._decoded(payload, frame.fin)
         text = self._decode(payload, frame.fin) if self.opcode == OP_TEXT else None
         if frame.fin:
             self._reset()
         return Fragment(frame.opcode, payload, text, frame.fin)
 
-    def _keep(self, payload: bytes, last: bool) -> str | bytes | None:
-        self._size += len(payload)
-        if self.opcode == OP_TEXT:
-            self._parts.add(self._decode(payload, last))
+    def add_part(
+        self, header: FrameHeader, part: bytes | memoryview, last: bool
+    ) -> str | bytes | Piece | None:
+        """Take a part of a frame whose header was checked; the message if it ends there.
+
+        Parameters:
+            last: whether the part ends the message.
+        """
+        first = not self.opcode
+        if first:
+            self.opcode = header.opcode
+            self._encoded = header.rsv != 0
+        return self._keep(part, last, first)
+
+    def take_kept(self) -> Piece | None:
+        """What there is of a message that has begun and whose rest is to be streamed."""
+        if not self.opcode:
+            return None
+        data = self._parts.take() if self.opcode == OP_TEXT else self._binary.getvalue()
+        self._binary = BytesIO()
+        self._size = 0
+        return Piece(data, True, False)
+
+    def _keep(
+        self, part: bytes | memoryview, last: bool, first: bool
+    ) -> str | bytes | Piece | None:
+        if self.streaming:
+            return self._streamed(part, last, first)
+        if not self._encoded:
+            self._store(part, last)
         else:
-            self._binary.write(payload)
+            assert self._codec is not None
+            for decoded in self._codec.decode(part, last):
+                self.check_size(len(decoded))
+                self._store(decoded, False)
+            if last:
+                self._store(b"", True)
         if not last:
             return None
         text = self.opcode == OP_TEXT
@@ -307,12 +437,38 @@ class MessageAssembler:
         self._reset()
         return message
 
+    def _store(self, part: bytes | memoryview, last: bool) -> None:
+        self._size += len(part)
+        if self.opcode == OP_TEXT:
+            self._parts.add(self._decode(part, last))
+        else:
+            self._binary.write(part)
+
+    def _streamed(self, part: bytes | memoryview, last: bool, first: bool) -> Piece:
+        if self._encoded:
+            part = self._decoded(part, last)
+        data = self._decode(part, last) if self.opcode == OP_TEXT else bytes(part)
+        if last:
+            self._reset()
+        return Piece(data, first, last)
+
+    def _decoded(self, payload: bytes | memoryview, last: bool) -> bytes:
+        assert self._codec is not None
+        parts: list[bytes] = []
+        size = 0
+        for part in self._codec.decode(payload, last):
+            size += len(part)
+            self.check_size(size)
+            parts.append(part)
+        return b"".join(parts)
+
     def _reset(self) -> None:
         self.opcode = self._size = 0
+        self.streaming = self._encoded = False
         self._text = self._partial = None
         self._binary = BytesIO()
 
-    def _decode(self, payload: bytes, final: bool) -> str:
+    def _decode(self, payload: bytes | memoryview, final: bool) -> str:
         if self._text is None:
-            self._text = Text8(self._check_text)
+            self._text = Text8(self.check_text)
         return self._text.feed(payload, final)
