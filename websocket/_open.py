@@ -61,30 +61,63 @@ def open_connection(
     for name in options.keys() - _KNOWN:
         # Earlier releases took any name in silence, so this can't be an error.
         warning(f"connect() has no option {name!r}: it changes nothing")
-    limit = options.pop("redirect_limit", 3)
-    prepared = options.pop("socket", None)
-    target = URL.parse(url)
+    route = Route(url, options)
     while True:
-        sock, address = connect(
-            url, sockets, proxy_info(**options), prepared, options.get("deadline")
-        )
+        proxy = proxy_info(**route.options)
+        deadline = route.options.get("deadline")
+        sock, address = connect(route.url, sockets, proxy, route.prepared, deadline)
         try:
-            response = handshake(sock, target, *address, **options)
-            if response.status not in SUPPORTED_REDIRECT_STATUSES:
+            response = handshake(sock, route.target, *address, **route.options)
+            if not route.redirected(response):
                 return sock, response
-            if prepared is not None:
-                raise _not_followed(response, "a prepared socket leads to one server only")
-            if limit <= 0:
-                raise _not_followed(response, "redirect_limit is reached")
-            assert response.head is not None
-            following = redirect_target(target, response.head)
         except BaseException:
             sock.close()
             raise
         sock.close()
-        limit -= 1
-        options = redirect_options(options, target, following)
-        url, target = str(following), following
+
+
+class Route:
+    """Where to connect, and where redirects lead from there.
+
+    Parameters:
+        url: where to begin.
+        options: those of ``WebSocket.connect``.
+
+    Attributes:
+        url, target: where to connect now.
+        options: what goes there.
+        prepared: the socket that the program gave.
+
+    Raises:
+        WebSocketURLException: the URL makes no sense.
+    """
+
+    def __init__(self, url: str, options: dict[str, Any]) -> None:
+        self.url = url
+        self.target = URL.parse(url)
+        self.options = dict(options)
+        self._limit: int = self.options.pop("redirect_limit", 3)
+        self.prepared: Any = self.options.pop("socket", None)
+
+    def redirected(self, response: handshake_response) -> bool:
+        """Whether the answer leads somewhere else; then this is where the route goes now.
+
+        Raises:
+            WebSocketBadStatusException: the redirect may not be followed.
+            WebSocketHandshakeException: it can't be.
+        """
+        if response.status not in SUPPORTED_REDIRECT_STATUSES:
+            return False
+        if self.prepared is not None:
+            raise _not_followed(response, "a prepared socket leads to one server only")
+        if self._limit <= 0:
+            raise _not_followed(response, "redirect_limit is reached")
+        assert response.head is not None
+        following = redirect_target(self.target, response.head)
+        self._limit -= 1
+        self.options = redirect_options(self.options, self.target, following)
+        self.url, self.target = str(following), following
+        return True
 
 
 def _not_followed(response: handshake_response, why: str) -> WebSocketBadStatusException:

@@ -271,11 +271,16 @@ def wrap(sock: Any, settings: Settings, deadline: Deadline) -> ssl.SSLSocket:
         sock.close()
         if isinstance(error, TimeoutError) and not isinstance(error, WebSocketTimeoutException):
             raise deadline.error() from error
-        if isinstance(error, (SSLError, ConnectionError)):
-            add_note(error, _advice(error, settings))
+        advise(error, settings)
         raise
     wrapped: ssl.SSLSocket = sock
     return wrapped
+
+
+def advise(error: BaseException, settings: Settings) -> None:
+    """Add to an error of the TLS handshake what to do about it."""
+    if isinstance(error, (SSLError, ConnectionError)):
+        add_note(error, _advice(error, settings))
 
 
 def _advice(error: OSError, settings: Settings) -> str:
