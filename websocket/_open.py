@@ -17,7 +17,7 @@ from ._protocol.handshake import redirect_target
 from ._protocol.uri import URL
 from ._socket import sock_opt
 
-_KNOWN = frozenset(
+KNOWN = frozenset(
     {
         "compression",
         "connection",
@@ -58,7 +58,7 @@ def open_connection(
     Raises:
         what ``WebSocket.connect`` raises. No socket is left open then.
     """
-    for name in options.keys() - _KNOWN:
+    for name in options.keys() - KNOWN:
         # Earlier releases took any name in silence, so this can't be an error.
         warning(f"connect() has no option {name!r}: it changes nothing")
     route = Route(url, options)

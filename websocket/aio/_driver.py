@@ -1,0 +1,418 @@
+"""One open connection as a protocol of asyncio's: bytes in, events out, and its end.
+
+The rules are in ``_protocol``; what a program sees is in ``_connection`` and ``_listener``.
+All of it runs in the thread of the loop, in callbacks and without a task.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from typing import Any, Final, Literal
+
+from .._accel import mask_key
+from .._exceptions import (
+    WebSocketConnectionClosedException,
+    WebSocketTimeoutException,
+)
+from .._keepalive import Due, Keepalive
+from .._protocol.connection import Connection as Core
+from .._protocol.connection import Payload, close_payload, failure
+from .._protocol.frames import OP_BINARY, OP_CLOSE, OP_PING, OP_PONG, OP_TEXT
+from .._protocol.messages import Close, Ping, Pong
+from .._socket import CONNECTION_LOST
+from ._options import Settings
+from ._pong import Pongs
+from ._waiters import Waiters
+
+# How long to wait for the peer to end the TCP connection after the closing handshake, which
+# a server should do first (RFC 6455 section 7.1.1), or after an error.
+LINGER: Final = 0.5
+
+
+class Driver(asyncio.BufferedProtocol):
+    """See the module's text.
+
+    Parameters:
+        core: the protocol state.
+        settings: the connection's options.
+        deliver: called with the size of a read when ``core.events`` has grown, or ``end``
+            was set, or the connection is gone.
+
+    Attributes:
+        end: why nothing more will be received: the peer's Close or an error. None before.
+        closed: the transport is gone.
+        closed_by: whose Close frame was the first.
+        blocked: a send has to wait for ``turn``.
+        fragmenting: a message is being sent in pieces, so no other may begin.
+        on_pause, on_resume: called when the transport has no room, and has room again.
+    """
+
+    __slots__ = (
+        "_close_timeout",
+        "_close_timer",
+        "_deliver",
+        "_dropping",
+        "_full",
+        "_heard_at",
+        "_keepalive",
+        "_owed",
+        "_parse",
+        "_reading",
+        "_timer",
+        "_write_limit",
+        "blocked",
+        "bytes_received",
+        "bytes_sent",
+        "closed",
+        "closed_by",
+        "closers",
+        "core",
+        "end",
+        "fragmenting",
+        "loop",
+        "messages_received",
+        "messages_sent",
+        "on_pause",
+        "on_resume",
+        "pongs",
+        "senders",
+        "time",
+        "transport",
+    )
+
+    def __init__(self, core: Core, settings: Settings, deliver: Callable[[int], None]) -> None:
+        self.core = core
+        self.loop = asyncio.get_running_loop()
+        self.time = self.loop.time
+        self.transport: Any = None
+        self.end: Close | Exception | None = None
+        self.closed = False
+        self.closed_by: Literal["client", "server"] | None = None
+        # Receiving
+        self._deliver = deliver
+        self._parse: Callable[[int], None] = core.received
+        self._reading = True
+        self._dropping = False
+        self._heard_at = 0.0
+        self.bytes_received = self.messages_received = 0
+        # Sending
+        self.blocked = False
+        self.fragmenting = False
+        self._full = False
+        self._owed: bytes | None = None
+        self.on_pause: Callable[[], None] | None = None
+        self.on_resume: Callable[[], None] | None = None
+        self.senders = Waiters(self.loop)
+        self.bytes_sent = self.messages_sent = 0
+        self._write_limit = settings.write_limit
+        # Time
+        self.pongs = Pongs()
+        now = self._heard_at = self.time()
+        self._keepalive = Keepalive(settings.ping_interval or 0, settings.ping_timeout, now)
+        self._timer: asyncio.TimerHandle | None = None
+        self._close_timeout = settings.close_timeout
+        self._close_timer: asyncio.TimerHandle | None = None
+        self.closers = Waiters(self.loop)
+
+    # What asyncio calls
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport
+        self.transport.set_write_buffer_limits(*self._write_limit)
+        self._arm_keepalive()
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        buffer = self.core.buffer
+        return buffer.whole() if buffer.start == buffer.end else buffer.writable()
+
+    def buffer_updated(self, nbytes: int) -> None:
+        core = self.core
+        self.bytes_received += nbytes
+        self._heard_at = self.time()
+        if core.ended:
+            # What the peer still says doesn't count.
+            return
+        events = core.events
+        before = len(events)
+        self._parse(nbytes)
+        if core.controls:
+            self._take_controls(before)
+        if core.ended:
+            self._take_end()
+        if self._dropping:
+            while len(events) > before:
+                events.pop()
+        self.messages_received += len(events) - before
+        self._deliver(nbytes)
+
+    def feed(self, data: bytes) -> None:
+        """``buffer_updated`` for bytes that were received elsewhere."""
+        view = memoryview(data)
+        while view:
+            free = self.get_buffer(len(view))
+            count = min(len(free), len(view))
+            free[:count] = view[:count]
+            del free
+            self.buffer_updated(count)
+            view = view[count:]
+
+    def eof_received(self) -> None:
+        # Nothing is to be answered any more: the transport closes itself.
+        self._lose(None)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.closed = True
+        self.blocked = False
+        for timer in (self._timer, self._close_timer):
+            if timer is not None:
+                timer.cancel()
+        self._timer = self._close_timer = None
+        self._lose(exc)
+        # As there is no transport any more, its state is of no use: let go what it holds.
+        self.pongs.fail(self.closed_error)
+        self.senders.wake_all()
+        self.closers.wake_all()
+
+    def _lose(self, cause: Exception | None) -> None:
+        """The stream has ended, with or without a Close."""
+        core = self.core
+        if core.ended:
+            core.eof()
+        else:
+            lost = None
+            if core.close_sent is None:
+                lost = WebSocketConnectionClosedException(CONNECTION_LOST)
+                lost.__cause__ = cause
+            core.eof(lost)
+            self._take_end()
+        self._deliver(0)
+
+    def pause_writing(self) -> None:
+        self._full = self.blocked = True
+        if self.on_pause is not None:
+            self.on_pause()
+
+    def resume_writing(self) -> None:
+        self._full = False
+        self.blocked = self.fragmenting
+        if self._owed is not None:
+            payload, self._owed = self._owed, None
+            self._answer_ping(payload)
+        self.senders.wake_all()
+        if self.on_resume is not None:
+            self.on_resume()
+
+    # Receiving
+
+    def pause_reading(self) -> None:
+        """Leave what comes in the kernel, until ``resume_reading``."""
+        if self._reading and not self.core.ended and not self.transport.is_closing():
+            self._reading = False
+            self.transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        if not self._reading:
+            self._reading = True
+            if not self.transport.is_closing():
+                self.transport.resume_reading()
+
+    @property
+    def reading(self) -> bool:
+        return self._reading
+
+    def _take_controls(self, before: int) -> None:
+        """Answer the pings, note the pongs, and take both out of the events since ``before``."""
+        core = self.core
+        events = core.events
+        fresh = [events.pop() for _ in range(len(events) - before)]
+        events.extend(e for e in reversed(fresh) if not isinstance(e, (Ping, Pong)))
+        while core.controls:
+            control = core.controls.popleft()
+            if isinstance(control, Ping):
+                self._answer_ping(control.payload)
+            else:
+                self._keepalive.pong(control.payload)
+                self.pongs.acknowledge(control.payload, self.time())
+
+    def _answer_ping(self, payload: bytes) -> None:
+        if self._full:
+            # Section 5.5.3 allows to answer the latest only; a peer that sends faster than it
+            # reads must not fill our memory.
+            self._owed = payload
+        elif self.core.close_sent is None:
+            self.send(OP_PONG, payload)
+
+    def _take_end(self) -> None:
+        """Carry out what ended the stream; it is the last event."""
+        core = self.core
+        end = core.events.pop()
+        self.resume_reading()
+        if isinstance(end, Close):
+            if self.closed_by is None:
+                self.closed_by = "server"
+            core.close_received = self.end = end
+            # Section 5.5.1: the answer carries the code of the question.
+            self._send_close(close_payload(end.code, b""))
+        else:
+            assert isinstance(end, Exception)
+            self.end = end
+            if getattr(end, "close_code", None) is not None:
+                self.closed_by = self.closed_by or "client"
+                self._send_close(close_payload(*failure(end)))
+        self._expire_in(LINGER)
+
+    # Sending
+
+    def encode(self, opcode: int, payload: Payload, fin: bool = True) -> bytes:
+        """The bytes of a frame."""
+        return self.core.encode(opcode, payload, fin)
+
+    def send(self, opcode: int, payload: Payload, fin: bool = True) -> int:
+        """Give one frame to the transport; return its size in bytes."""
+        frame = self.encode(opcode, payload, fin)
+        self.transport.write(frame)
+        size = len(frame)
+        self.bytes_sent += size
+        return size
+
+    def send_batch(self, messages: Iterator[Payload], limit: int) -> int:
+        """Send messages in one write, until it has about ``limit`` bytes; return how many."""
+        frames: list[bytes] = []
+        size = 0
+        try:
+            for message in messages:
+                opcode = OP_TEXT if isinstance(message, str) else OP_BINARY
+                frames.append(self.encode(opcode, message))
+                size += len(frames[-1])
+                if size >= limit:
+                    break
+        finally:
+            # One that can't be sent doesn't keep back those before it.
+            if frames:
+                self.transport.write(b"".join(frames))
+                self.bytes_sent += size
+                self.messages_sent += len(frames)
+        return len(frames)
+
+    async def turn(self, control: bool = False) -> None:
+        """Wait until the transport has room and no other message is half sent.
+
+        Parameters:
+            control: the frame may go between the pieces of a message.
+        """
+        while (
+            self._full or (self.fragmenting and not control) or self.transport.is_closing()
+        ) and not (self.closed or self.core.close_sent):
+            await self.senders.wait()
+
+    def begin_message(self) -> None:
+        """A message is sent in pieces from now on; others wait for its end."""
+        self.fragmenting = self.blocked = True
+
+    def end_message(self) -> None:
+        self.fragmenting = False
+        self.blocked = self._full
+        self.senders.wake_all()
+
+    # Closing
+
+    def send_close(self, code: int | None, reason: str | bytes) -> None:
+        """Send our Close frame, unless one was sent.
+
+        Raises:
+            WebSocketArgumentException: the code must not be sent, or the reason is not UTF-8
+                or too long.
+        """
+        payload = close_payload(code, reason)
+        if self.closed or self.core.close_sent is not None:
+            return
+        if self.closed_by is None:
+            self.closed_by = "client"
+        self._send_close(payload)
+        if self._close_timeout is not None:
+            self._expire_in(self._close_timeout)
+
+    def close(self, code: int | None, reason: str | bytes) -> None:
+        """``send_close``, and drop what the peer still sends before its own Close."""
+        self.send_close(code, reason)
+        self._dropping = True
+        self.resume_reading()
+
+    def _send_close(self, payload: bytes) -> None:
+        if self.core.close_sent is None and not self.closed:
+            self.send(OP_CLOSE, payload)
+            self.senders.wake_all()
+
+    def abort(self) -> None:
+        """End the connection now."""
+        if not self.closed and self.transport is not None:
+            self.transport.abort()
+
+    def _expire_in(self, seconds: float) -> None:
+        """End the connection after so many seconds, or sooner if that was said before."""
+        when = self.time() + seconds
+        timer = self._close_timer
+        if self.closed or (timer is not None and timer.when() <= when):
+            return
+        if timer is not None:
+            timer.cancel()
+        self._close_timer = self.loop.call_at(when, self.abort)
+
+    def closed_error(self) -> WebSocketConnectionClosedException:
+        """What is raised where the connection is needed but closed."""
+        close = self.core.close_received
+        error = WebSocketConnectionClosedException(
+            "Connection is already closed.",
+            code=self.core.close_code,
+            reason=None if close is None else close.reason,
+        )
+        if isinstance(self.end, Exception):
+            error.__cause__ = self.end
+        return error
+
+    # Keepalive
+
+    def ping(self, payload: str | bytes | None) -> asyncio.Future[float]:
+        """Send a ping; the future's result is the round-trip time."""
+        if payload is None:
+            payload = mask_key()
+        elif isinstance(payload, str):
+            payload = payload.encode()
+        self.pongs.check_room()
+        self.send(OP_PING, payload)
+        pong: asyncio.Future[float] = self.loop.create_future()
+        self.pongs.expect(payload, self.time(), pong)
+        return pong
+
+    def _arm_keepalive(self) -> None:
+        deadline = self._keepalive.deadline()
+        if deadline is not None and not self.core.ended:
+            self._timer = self.loop.call_at(deadline, self._keep_alive)
+
+    def _keep_alive(self) -> None:
+        now = self.time()
+        keepalive = self._keepalive
+        # While the program does not read, no pong can be seen: that is not the peer's fault.
+        keepalive.heard(self._heard_at if self._reading else now)
+        due = keepalive.due(now)
+        if due is Due.TIMEOUT:
+            self._time_out()
+            return
+        if due is Due.PING:
+            payload = mask_key()
+            keepalive.pinged(payload, now)
+            # A full transport is a sign of its own; the ping would only make it fuller.
+            if not self._full and self.core.close_sent is None:
+                self.send(OP_PING, payload)
+                self.pongs.expect(payload, now)
+        self._arm_keepalive()
+
+    def _time_out(self) -> None:
+        if self.core.ended:
+            return
+        self.core.ended = True
+        self.core.events.append(WebSocketTimeoutException("ping/pong timed out"))
+        self._take_end()
+        self._deliver(0)
+        self.abort()
