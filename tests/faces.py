@@ -307,8 +307,9 @@ async def receive(ws: aio.Connection, timeout: float | None) -> Message:
     except WebSocketConnectionClosedException as error:
         if error.code is None:
             raise
-        assert (error.code, error.reason) == (ws.close_code, ws.close_reason)
-        return closed(ws)
+        ending = error.code, error.reason
+    assert ending == (ws.close_code, ws.close_reason)
+    return closed(ws)
 
 
 class AsyncioFace:

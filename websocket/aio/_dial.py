@@ -23,6 +23,7 @@ from .._http import (
     _show,
     proxy_info,
 )
+from .._open import Route
 from .._protocol.tunnel import TunnelReader, connect_request
 from .._protocol.uri import URL, ascii_hostname
 from .._socket import DEFAULT_SOCKET_OPTION, Deadline, add_note, sock_opt
@@ -35,26 +36,23 @@ _AddrInfo = tuple[Any, Any, int, str, Any]
 _ATTEMPT_DELAY: Final = 0.25  # section 5 of RFC 8305
 
 
-async def dial(
-    target: URL, sockets: sock_opt, proxy: proxy_info, prepared: Any, deadline: Deadline
-) -> Exchange:
-    """Connect to the server of a URL.
+async def dial(route: Route, sockets: sock_opt, deadline: Deadline) -> Exchange:
+    """Connect to where a route leads now; a socket of the program's is used as it is.
 
     Args:
-        target: the URL.
+        route: where to, and through which proxy.
         sockets: options of the socket and of TLS.
-        proxy: the proxy, if any.
-        prepared: a connected socket of the program's, used as it is; or None.
         deadline: for the TLS handshake; everything else is cut off by the caller.
 
     Raises:
         as the blocking dialer does. Nothing is left open then.
     """
     loop = asyncio.get_running_loop()
-    if prepared is not None:
+    if route.prepared is not None:
         for option in sockets.sockopt:
-            prepared.setsockopt(*option)
-        return await _adopt(loop, prepared)
+            route.prepared.setsockopt(*option)
+        return await _adopt(loop, route.prepared)
+    target, proxy = route.target, proxy_info(**route.options)
     # Mistakes in the options are found before anybody is dialled.
     tls = _tls.prepare(sockets.sslopt, target.host) if target.secure else None
     chosen = _choose_proxy(target.host, target.port, target.secure, proxy)

@@ -17,7 +17,7 @@ from .._exceptions import (
 )
 from .._keepalive import Due, Keepalive
 from .._protocol.connection import Connection as Core
-from .._protocol.connection import Payload, close_payload, failure
+from .._protocol.connection import Payload, State, close_payload, failure
 from .._protocol.frames import OP_BINARY, OP_CLOSE, OP_PING, OP_PONG, OP_TEXT
 from .._protocol.messages import Close, Ping, Pong
 from .._socket import CONNECTION_LOST
@@ -207,7 +207,8 @@ class Driver(asyncio.BufferedProtocol):
 
     def pause_reading(self) -> None:
         """Leave what comes in the kernel, until ``resume_reading``."""
-        if self._reading and not self.core.ended and not self.transport.is_closing():
+        wanted = not (self._dropping or self.core.ended or self.transport.is_closing())
+        if self._reading and wanted:
             self._reading = False
             self.transport.pause_reading()
 
@@ -325,7 +326,7 @@ class Driver(asyncio.BufferedProtocol):
                 or too long.
         """
         payload = close_payload(code, reason)
-        if self.closed or self.core.close_sent is not None:
+        if self.core.close_sent is not None or self.core.state is State.CLOSED:
             return
         if self.closed_by is None:
             self.closed_by = "client"
@@ -340,7 +341,7 @@ class Driver(asyncio.BufferedProtocol):
         self.resume_reading()
 
     def _send_close(self, payload: bytes) -> None:
-        if self.core.close_sent is None and not self.closed:
+        if self.core.close_sent is None and self.core.state is not State.CLOSED:
             self.send(OP_CLOSE, payload)
             self.senders.wake_all()
 

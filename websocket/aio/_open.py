@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import AsyncGenerator
 from typing import NamedTuple
 
 from .._exceptions import WebSocketConnectionClosedException, WebSocketException
 from .._handshake import _BODY_WAIT, Opening, bad_status, handshake_response
-from .._http import proxy_info
 from .._logging import dump
 from .._open import Route
 from .._protocol.handshake import ClientRequest
@@ -43,9 +43,33 @@ async def open_connection(url: str, settings: Settings) -> Opened:
         what ``connect`` raises. Nothing is left open then.
     """
     deadline = Deadline(settings.timeout)
+    route = Route(url, settings.dial)
+    while True:
+        exchange: Exchange | None = None
+        try:
+            opening = Opening(route.target, route.options)
+            async with _before(deadline):
+                exchange = await dial(route, settings.sockets, deadline)
+                exchange.send(opening.request.data)
+                head = await _read_head(opening, exchange)
+            response = await _judge(opening, exchange, head, deadline)
+            if not route.redirected(response):
+                return Opened(opening.request, response, exchange)
+            exchange.transport.abort()
+        except BaseException:
+            # What the program handed over is the connection's from the beginning.
+            if exchange is not None:
+                exchange.transport.abort()
+            elif route.prepared is not None:
+                route.prepared.close()
+            raise
+
+
+@contextlib.asynccontextmanager
+async def _before(deadline: Deadline) -> AsyncGenerator[None]:
     try:
-        async with timeout(deadline.timeout):
-            return await _follow(Route(url, settings.dial), settings, deadline)
+        async with timeout(deadline.left()):
+            yield
     except TimeoutError as error:
         # An errno is the kernel's: it has given an address up.
         if error.errno is not None or not deadline.expired:
@@ -53,26 +77,12 @@ async def open_connection(url: str, settings: Settings) -> Opened:
         raise deadline.error() from error
 
 
-async def _follow(route: Route, settings: Settings, deadline: Deadline) -> Opened:
-    while True:
-        opening = Opening(route.target, route.options)
-        proxy = proxy_info(**route.options)
-        exchange = await dial(route.target, settings.sockets, proxy, route.prepared, deadline)
-        try:
-            response = await _shake_hands(opening, exchange)
-            if not route.redirected(response):
-                return Opened(opening.request, response, exchange)
-        except BaseException:
-            exchange.transport.abort()
-            raise
-        exchange.transport.abort()
-
-
-async def _shake_hands(opening: Opening, exchange: Exchange) -> handshake_response:
-    exchange.send(opening.request.data)
-    head = await _read_head(opening, exchange)
+async def _judge(
+    opening: Opening, exchange: Exchange, head: ResponseHead, deadline: Deadline
+) -> handshake_response:
     if not opening.noted(head):
-        await _read_body(opening, exchange)
+        # The status is known: a body that stalls must not hide it.
+        await _read_body(opening, exchange, deadline.sooner(_BODY_WAIT))
         raise bad_status(head, opening.reader.body)
     return opening.judged(head, opening.reader.rest)
 
@@ -96,13 +106,13 @@ async def _read_head(opening: Opening, exchange: Exchange) -> ResponseHead:
     return reader.head
 
 
-async def _read_body(opening: Opening, exchange: Exchange) -> None:
+async def _read_body(opening: Opening, exchange: Exchange, limit: Deadline) -> None:
     """Read what explains a refusal, as far as it comes."""
-    limit = Deadline(_BODY_WAIT)
-    # The status is known: a body that stalls or breaks off must not hide it.
+    reader = opening.reader
     with contextlib.suppress(WebSocketException, OSError):
-        while not opening.reader.done:
+        while not reader.done:
             data = await exchange.receive(limit.remaining())
-            if not data:
-                opening.reader.feed_eof()
-            opening.reader.feed(data)
+            if data:
+                reader.feed(data)
+            else:
+                reader.feed_eof()
