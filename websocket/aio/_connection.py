@@ -103,6 +103,7 @@ class Connection(Endpoint):
         """
         events = self._events
         while not events:
+            self._driver.reach_end()
             if self._driver.end is not None:
                 raise self._ending()
             if until is not None and self._driver.time() >= until:

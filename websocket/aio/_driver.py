@@ -29,6 +29,9 @@ from ._waiters import Waiters
 # a server should do first (RFC 6455 section 7.1.1), or after an error.
 LINGER: Final = 0.5
 
+# For how long a Close of the peer's may wait for a program to take the messages before it.
+_PATIENCE: Final = 3.0
+
 
 class Driver(asyncio.BufferedProtocol):
     """See the module's text.
@@ -40,7 +43,8 @@ class Driver(asyncio.BufferedProtocol):
             was set, or the connection is gone.
 
     Attributes:
-        end: why nothing more will be received: the peer's Close or an error. None before.
+        end: why nothing more will be received: the peer's Close or an error. None before the
+            program has got there.
         closed: the transport is gone.
         closed_by: whose Close frame was the first.
         blocked: a send has to wait for ``turn``.
@@ -53,6 +57,8 @@ class Driver(asyncio.BufferedProtocol):
         "_close_timer",
         "_deliver",
         "_dropping",
+        "_end_timer",
+        "_ending",
         "_full",
         "_heard_at",
         "_keepalive",
@@ -87,6 +93,8 @@ class Driver(asyncio.BufferedProtocol):
         self.time = self.loop.time
         self.transport: Any = None
         self.end: Close | Exception | None = None
+        self._ending: Close | Exception | None = None
+        self._end_timer: asyncio.TimerHandle | None = None
         self.closed = False
         self.closed_by: Literal["client", "server"] | None = None
         # Receiving
@@ -139,12 +147,14 @@ class Driver(asyncio.BufferedProtocol):
         if core.controls:
             self._take_controls(before)
         if core.ended:
-            self._take_end()
+            self._note_end()
         if self._dropping:
             while len(events) > before:
                 events.pop()
         self.messages_received += len(events) - before
         self._deliver(nbytes)
+        if core.ended and (not events or self._dropping):
+            self.reach_end()
 
     def feed(self, data: bytes) -> None:
         """``buffer_updated`` for bytes that were received elsewhere."""
@@ -164,12 +174,11 @@ class Driver(asyncio.BufferedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self.closed = True
         self.blocked = False
+        self._lose(exc)
         for timer in (self._timer, self._close_timer):
             if timer is not None:
                 timer.cancel()
         self._timer = self._close_timer = None
-        self._lose(exc)
-        # As there is no transport any more, its state is of no use: let go what it holds.
         self.pongs.fail(self.closed_error)
         self.senders.wake_all()
         self.closers.wake_all()
@@ -185,7 +194,8 @@ class Driver(asyncio.BufferedProtocol):
                 lost = WebSocketConnectionClosedException(CONNECTION_LOST)
                 lost.__cause__ = cause
             core.eof(lost)
-            self._take_end()
+            self._note_end()
+        self.reach_end()
         self._deliver(0)
 
     def pause_writing(self) -> None:
@@ -244,24 +254,36 @@ class Driver(asyncio.BufferedProtocol):
         elif self.core.close_sent is None:
             self.send(OP_PONG, payload)
 
-    def _take_end(self) -> None:
-        """Carry out what ended the stream; it is the last event."""
-        core = self.core
-        end = core.events.pop()
-        self.resume_reading()
-        if isinstance(end, Close):
-            if self.closed_by is None:
+    def _note_end(self) -> None:
+        """The last event ends the stream. The program may have to do with those before it."""
+        end = self.core.events.pop()
+        assert isinstance(end, (Close, Exception))
+        self._ending = end
+        if self.closed_by is None:
+            if isinstance(end, Close):
                 self.closed_by = "server"
-            core.close_received = self.end = end
+            elif _close_code(end) is not None:
+                self.closed_by = "client"
+        self.resume_reading()
+        self._end_timer = self.loop.call_later(_PATIENCE, self.reach_end)
+
+    def reach_end(self) -> None:
+        """Carry out what ended the stream, if that has come: all before it was taken."""
+        end, self._ending = self._ending, None
+        if end is None:
+            return
+        self.end = end
+        if self._end_timer is not None:
+            self._end_timer.cancel()
+            self._end_timer = None
+        if isinstance(end, Close):
+            self.core.close_received = end
             # Section 5.5.1: the answer carries the code of the question.
             self._send_close(close_payload(end.code, b""))
-        else:
-            assert isinstance(end, Exception)
-            self.end = end
-            if getattr(end, "close_code", None) is not None:
-                self.closed_by = self.closed_by or "client"
-                self._send_close(close_payload(*failure(end)))
+        elif _close_code(end) is not None:
+            self._send_close(close_payload(*failure(end)))
         self._expire_in(LINGER)
+        self._deliver(0)
 
     # Sending
 
@@ -339,6 +361,7 @@ class Driver(asyncio.BufferedProtocol):
         self.send_close(code, reason)
         self._dropping = True
         self.resume_reading()
+        self.reach_end()
 
     def _send_close(self, payload: bytes) -> None:
         if self.core.close_sent is None and self.core.state is not State.CLOSED:
@@ -414,6 +437,12 @@ class Driver(asyncio.BufferedProtocol):
             return
         self.core.ended = True
         self.core.events.append(WebSocketTimeoutException("ping/pong timed out"))
-        self._take_end()
-        self._deliver(0)
+        self._note_end()
+        self.reach_end()
         self.abort()
+
+
+def _close_code(error: Exception) -> int | None:
+    """The code that the peer is to be told because of this error, None if it is not its fault."""
+    code: int | None = getattr(error, "close_code", None)
+    return code
