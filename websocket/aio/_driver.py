@@ -179,6 +179,8 @@ class Driver(asyncio.BufferedProtocol):
             if timer is not None:
                 timer.cancel()
         self._timer = self._close_timer = None
+        # The TLS transport of Python 3.10 believes to be open until it is told.
+        self.transport.abort()
         self.pongs.fail(self.closed_error)
         self.senders.wake_all()
         self.closers.wake_all()
