@@ -60,7 +60,7 @@ class Driver(asyncio.BufferedProtocol):
         "_end_timer",
         "_ending",
         "_full",
-        "_heard_at",
+        "_heard",
         "_keepalive",
         "_owed",
         "_parse",
@@ -74,6 +74,7 @@ class Driver(asyncio.BufferedProtocol):
         "closed_by",
         "closers",
         "core",
+        "encode",
         "end",
         "fragmenting",
         "loop",
@@ -100,9 +101,9 @@ class Driver(asyncio.BufferedProtocol):
         # Receiving
         self._deliver = deliver
         self._parse: Callable[[int], None] = core.received
+        self.encode: Callable[..., bytes] = core.encode
         self._reading = True
         self._dropping = False
-        self._heard_at = 0.0
         self.bytes_received = self.messages_received = 0
         # Sending
         self.blocked = False
@@ -116,8 +117,8 @@ class Driver(asyncio.BufferedProtocol):
         self._write_limit = settings.write_limit
         # Time
         self.pongs = Pongs()
-        now = self._heard_at = self.time()
-        self._keepalive = Keepalive(settings.ping_interval or 0, settings.ping_timeout, now)
+        self._heard = False
+        self._keepalive = Keepalive(settings.ping_interval or 0, settings.ping_timeout, self.time())
         self._timer: asyncio.TimerHandle | None = None
         self._close_timeout = settings.close_timeout
         self._close_timer: asyncio.TimerHandle | None = None
@@ -136,25 +137,31 @@ class Driver(asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         core = self.core
-        self.bytes_received += nbytes
-        self._heard_at = self.time()
         if core.ended:
             # What the peer still says doesn't count.
             return
+        self.bytes_received += nbytes
+        self._heard = True
         events = core.events
         before = len(events)
         self._parse(nbytes)
-        if core.controls:
-            self._take_controls(before)
-        if core.ended:
-            self._note_end()
-        if self._dropping:
-            while len(events) > before:
-                events.pop()
+        if core.controls or core.ended or self._dropping:
+            self._sort_out(before)
         self.messages_received += len(events) - before
         self._deliver(nbytes)
         if core.ended and (not events or self._dropping):
             self.reach_end()
+
+    def _sort_out(self, before: int) -> None:
+        """Leave nothing but messages among the events that have come after ``before``."""
+        core = self.core
+        if core.ended:
+            self._note_end()
+        if core.controls:
+            self._take_controls(before)
+        if self._dropping:
+            while len(core.events) > before:
+                core.events.pop()
 
     def feed(self, data: bytes) -> None:
         """``buffer_updated`` for bytes that were received elsewhere."""
@@ -289,10 +296,6 @@ class Driver(asyncio.BufferedProtocol):
 
     # Sending
 
-    def encode(self, opcode: int, payload: Payload, fin: bool = True) -> bytes:
-        """The bytes of a frame."""
-        return self.core.encode(opcode, payload, fin)
-
     def send(self, opcode: int, payload: Payload, fin: bool = True) -> int:
         """Give one frame to the transport; return its size in bytes."""
         frame = self.encode(opcode, payload, fin)
@@ -419,8 +422,11 @@ class Driver(asyncio.BufferedProtocol):
     def _keep_alive(self) -> None:
         now = self.time()
         keepalive = self._keepalive
-        # While the program does not read, no pong can be seen: that is not the peer's fault.
-        keepalive.heard(self._heard_at if self._reading else now)
+        # Asking the clock at each read would cost more than it tells. And while the program
+        # does not read, no pong can be seen: that is not the peer's fault.
+        if self._heard or not self._reading:
+            self._heard = False
+            keepalive.heard(now)
         due = keepalive.due(now)
         if due is Due.TIMEOUT:
             self._time_out()

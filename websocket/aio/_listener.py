@@ -97,14 +97,14 @@ class Listener(Endpoint):
 
     def _delivered(self, count: int) -> None:
         events = self._events
-        on_message = self.on_message
         while events:
             try:
+                on_message = self.on_message
                 while events:
                     on_message(events.popleft())
             except Exception as error:
                 self._report(error)
-        if self._driver.closed and not self._told:
+        if count == 0 and self._driver.closed and not self._told:
             self._told = True
             end = self._driver.end
             closed = isinstance(end, Close) or self._driver.closed_by is not None

@@ -28,6 +28,7 @@ class OuterDriver(Driver):
         super().__init__(core, settings, deliver)
         self._get_mask_key = settings.get_mask_key
         self._parse = self._parse_frames
+        self.encode = self._encode_frame
 
     def _parse_frames(self, count: int) -> None:
         core = self.core
@@ -43,7 +44,7 @@ class OuterDriver(Driver):
         if core.ended:
             core.buffer.clear()
 
-    def encode(self, opcode: int, payload: Payload, fin: bool = True) -> bytes:
+    def _encode_frame(self, opcode: int, payload: Payload, fin: bool = True) -> bytes:
         frame = ABNF.create_frame(self.core.check(opcode, payload, fin), opcode, int(fin))
         if self._get_mask_key is not None:
             frame.get_mask_key = self._get_mask_key
