@@ -15,7 +15,6 @@ from .._exceptions import (
     WebSocketPayloadException,
     WebSocketTimeoutException,
 )
-from .._protocol.connection import Connection as Core
 from .._protocol.frames import OP_BINARY, OP_TEXT
 from .._protocol.messages import Fragment
 from ._endpoint import Endpoint
@@ -56,16 +55,11 @@ class Connection(Endpoint):
     )
 
     def __init__(self, opened: Opened, settings: Settings) -> None:
-        core = Core(
-            max_size=settings.max_size,
-            fragments=True,
-            check_text=not settings.skip_utf8_validation,
-        )
-        driver = make_driver(core, settings, self._delivered)
+        driver = make_driver(settings, self._delivered, fragments=True)
         self._request = opened.request
         self._response = opened.response
         self._driver = driver
-        self._events = core.events
+        self._events = driver.core.events
         self._receivers = Waiters(driver.loop)
         self._max_queue = settings.max_queue or 0
         self._max_queue_size = settings.max_queue_size or 0

@@ -7,6 +7,7 @@ All of it runs in the thread of the loop, in callbacks and without a task.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any, Final, Literal
 
@@ -62,8 +63,8 @@ class Driver(asyncio.BufferedProtocol):
         "_full",
         "_heard",
         "_keepalive",
+        "_lent",
         "_owed",
-        "_parse",
         "_reading",
         "_timer",
         "_write_limit",
@@ -100,7 +101,7 @@ class Driver(asyncio.BufferedProtocol):
         self.closed_by: Literal["client", "server"] | None = None
         # Receiving
         self._deliver = deliver
-        self._parse: Callable[[int], None] = core.received
+        self._lent: memoryview | None = None
         self.encode: Callable[..., bytes] = core.encode
         self._reading = True
         self._dropping = False
@@ -132,11 +133,20 @@ class Driver(asyncio.BufferedProtocol):
         self._arm_keepalive()
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        buffer = self.core.buffer
-        return buffer.whole() if buffer.start == buffer.end else buffer.writable()
+        core = self.core
+        if core.between_frames:
+            return core.buffer.whole()
+        self._lent = core.writable()
+        return self._lent
 
     def buffer_updated(self, nbytes: int) -> None:
         core = self.core
+        if self._lent is not None:
+            # The transport keeps the view for longer than it needs it; while it does, memory
+            # can't change its size. Some hold on to the view's own memory: then it is copied.
+            with contextlib.suppress(BufferError):
+                self._lent.release()
+            self._lent = None
         if core.ended:
             # What the peer still says doesn't count.
             return
@@ -144,7 +154,7 @@ class Driver(asyncio.BufferedProtocol):
         self._heard = True
         events = core.events
         before = len(events)
-        self._parse(nbytes)
+        core.received(nbytes)
         if core.controls or core.ended or self._dropping:
             self._sort_out(before)
         self.messages_received += len(events) - before

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from .._exceptions import WebSocketArgumentException
-from .._protocol.connection import Connection as Core
 from .._protocol.frames import OP_BINARY, OP_TEXT
 from .._protocol.messages import Close
 from ._connection import Data
@@ -83,13 +82,12 @@ class Listener(Endpoint):
     def _open(self, opened: Opened, settings: Settings) -> None:
         if hasattr(self, "_driver"):
             raise WebSocketArgumentException("A listener is good for one connection: make another.")
-        core = Core(max_size=settings.max_size, check_text=not settings.skip_utf8_validation)
-        driver = make_driver(core, settings, self._delivered)
+        driver = make_driver(settings, self._delivered, fragments=False)
         driver.on_pause, driver.on_resume = self._paused, self._resumed
         self._request = opened.request
         self._response = opened.response
         self._driver = driver
-        self._events: Any = core.events
+        self._events: Any = driver.core.events
         self._told = False
 
     def _opened(self) -> None:

@@ -1,24 +1,54 @@
-"""The outer road: frame by frame, for connections that are traced or have own mask keys."""
+"""The outer road: for connections that are traced, or have mask keys of their own.
+
+The choice is made once per connection, so that the others pay nothing for it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from .._abnf import ABNF, abnf_of
-from .._exceptions import WebSocketPayloadException, WebSocketProtocolException
 from .._logging import isEnabledForTrace, trace
 from .._protocol.connection import Connection as Core
 from .._protocol.connection import Payload
 from .._protocol.frames import OP_CLOSE
+from .._protocol.messages import Frame
 from ._driver import Driver
 from ._options import Settings
 
 
-def make_driver(core: Core, settings: Settings, deliver: Callable[[int], None]) -> Driver:
-    """The driver for these options; the choice is made once per connection."""
-    if settings.get_mask_key is not None or isEnabledForTrace():
+def make_driver(settings: Settings, deliver: Callable[[int], None], *, fragments: bool) -> Driver:
+    """The protocol state and the driver for these options.
+
+    Parameters:
+        deliver: see ``Driver``.
+        fragments: hand over the pieces of messages.
+    """
+    traced = isEnabledForTrace()
+    core = (TracedCore if traced else Core)(
+        max_size=settings.max_size,
+        fragments=fragments,
+        check_text=not settings.skip_utf8_validation,
+    )
+    if traced or settings.get_mask_key is not None:
         return OuterDriver(core, settings, deliver)
     return Driver(core, settings, deliver)
+
+
+class TracedCore(Core):
+    """Shows each frame that comes."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._scans = False
+
+    def next_frame(self, strict: bool = False) -> Frame | None:
+        # Strictly, a large text would not come as a frame.
+        frame = super().next_frame()
+        if frame is not None:
+            trace(f"recv: {abnf_of(frame).format()!r}")
+        return frame
 
 
 class OuterDriver(Driver):
@@ -27,22 +57,7 @@ class OuterDriver(Driver):
     def __init__(self, core: Core, settings: Settings, deliver: Callable[[int], None]) -> None:
         super().__init__(core, settings, deliver)
         self._get_mask_key = settings.get_mask_key
-        self._parse = self._parse_frames
         self.encode = self._encode_frame
-
-    def _parse_frames(self, count: int) -> None:
-        core = self.core
-        core.buffer.wrote(count)
-        try:
-            while not core.ended and (frame := core.next_frame(strict=True)) is not None:
-                if isEnabledForTrace():
-                    trace(f"recv: {abnf_of(frame).format()!r}")
-                core.accept(frame)
-        except (WebSocketProtocolException, WebSocketPayloadException) as error:
-            core.ended = True
-            core.events.append(error.with_traceback(None))
-        if core.ended:
-            core.buffer.clear()
 
     def _encode_frame(self, opcode: int, payload: Payload, fin: bool = True) -> bytes:
         frame = ABNF.create_frame(self.core.check(opcode, payload, fin), opcode, int(fin))
