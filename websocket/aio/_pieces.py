@@ -125,7 +125,8 @@ async def send_pieces(driver: Driver, message: Any, text: bool | None) -> None:
             await sender.send(piece)
         sender.finish()
     except BaseException:
-        if sender.begun:
+        # A coroutine that is thrown away ends here too, perhaps after its loop.
+        if sender.begun and not driver.loop.is_closed():
             driver.send_close(CLOSE_INTERNAL_ERROR, "the message can't be finished")
         raise
     finally:
