@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
+import typing
 
 from ._abnf import (
     ABNF,
@@ -67,7 +67,7 @@ from ._socket import (
     sock_opt,
 )
 
-if TYPE_CHECKING:
+if typing.TYPE_CHECKING:
     from . import aio as aio
 
     aconnect = aio.connect
@@ -134,7 +134,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> typing.Any:
     # Programs without asyncio should not pay for importing it.
     if name in ("aio", "aconnect"):
         module = importlib.import_module(".aio", __name__)

@@ -83,6 +83,7 @@ async def connect_listener(listener: _L, url: str, **options: Unpack[Options]) -
     Raises:
         as ``connect`` does.
     """
+    listener._check_new()
     settings = settle(options)
     opened = await open_connection(url, settings)
     listener._open(opened, settings)

@@ -77,7 +77,8 @@ async def _adopt(loop: asyncio.AbstractEventLoop, sock: Any) -> Exchange:
         unix = sock.family == getattr(socket, "AF_UNIX", None)
         make: Any = loop.create_unix_connection if unix else loop.create_connection
         _, exchange = await make(lambda: Exchange(loop), sock=sock)
-    except (TypeError, AttributeError) as error:
+    except (TypeError, ValueError, AttributeError) as error:
+        # A socket of TLS, of another kind, or nothing like one.
         raise WebSocketArgumentException(
             f"socket must be a connected stream socket without TLS, not {sock!r}"
         ) from error

@@ -410,6 +410,14 @@ class Driver(asyncio.BufferedProtocol):
             error.__cause__ = self.end
         return error
 
+    @property
+    def mishap(self) -> Exception | None:
+        """What ended the connection, if it was no Close frame of either side."""
+        if isinstance(self.end, Close):
+            return None
+        closed = isinstance(self.end, WebSocketConnectionClosedException)
+        return None if closed and self.closed_by == "client" else self.end
+
     # Keepalive
 
     def ping(self, payload: str | bytes | None) -> asyncio.Future[float]:

@@ -6,7 +6,6 @@ from typing import Any
 
 from .._exceptions import WebSocketArgumentException
 from .._protocol.frames import OP_BINARY, OP_TEXT
-from .._protocol.messages import Close
 from ._connection import Data
 from ._endpoint import Endpoint
 from ._open import Opened
@@ -79,9 +78,11 @@ class Listener(Endpoint):
 
     # What the driver calls
 
-    def _open(self, opened: Opened, settings: Settings) -> None:
+    def _check_new(self) -> None:
         if hasattr(self, "_driver"):
             raise WebSocketArgumentException("A listener is good for one connection: make another.")
+
+    def _open(self, opened: Opened, settings: Settings) -> None:
         driver = make_driver(settings, self._delivered, fragments=False)
         driver.on_pause, driver.on_resume = self._paused, self._resumed
         self._request = opened.request
@@ -104,9 +105,7 @@ class Listener(Endpoint):
                 self._report(error)
         if count == 0 and self._driver.closed and not self._told:
             self._told = True
-            end = self._driver.end
-            closed = isinstance(end, Close) or self._driver.closed_by is not None
-            self._call(self.on_close, None if closed else end)
+            self._call(self.on_close, self._driver.mishap)
 
     def _paused(self) -> None:
         self._call(self.on_pause)

@@ -60,7 +60,7 @@ async def open_connection(url: str, settings: Settings) -> Opened:
             # What the program handed over is the connection's from the beginning.
             if exchange is not None:
                 exchange.transport.abort()
-            elif route.prepared is not None:
+            elif hasattr(route.prepared, "close"):
                 route.prepared.close()
             raise
 
