@@ -28,7 +28,6 @@ Data = str | bytes | bytearray | memoryview
 
 # Codes of a Close that end an iteration quietly; 1005 stands for none.
 _GOOD_CODES = (1000, 1001, 1005)
-_BATCH = 64 * 1024
 
 
 class Connection(Endpoint):
@@ -267,12 +266,18 @@ class Connection(Endpoint):
         if isinstance(messages, AsyncIterable):
             async for message in messages:
                 await self.send(message)
-            return driver.messages_sent - before
-        rest = iter(messages)
-        while True:
+        elif not driver.direct:
+            for message in messages:
+                await self.send(message)
+        else:
+            batches = driver.core.encode_many(messages)
             await driver.turn()
-            if not driver.send_batch(rest, _BATCH):
-                return driver.messages_sent - before
+            # Encoded and sent without a pause: a Close must not come in between.
+            for frames, count in batches:
+                driver.write(frames)
+                driver.messages_sent += count
+                await driver.turn()
+        return driver.messages_sent - before
 
     # with
 

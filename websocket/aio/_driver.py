@@ -8,18 +8,25 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, Final, Literal
 
-from .._accel import mask_key
+from .._accel import encode_masked, mask_key
 from .._exceptions import (
     WebSocketConnectionClosedException,
     WebSocketTimeoutException,
 )
 from .._keepalive import Due, Keepalive
+from .._protocol.connection import (
+    LARGE,
+    Payload,
+    State,
+    close_payload,
+    failure,
+    not_encodable,
+)
 from .._protocol.connection import Connection as Core
-from .._protocol.connection import Payload, State, close_payload, failure
-from .._protocol.frames import OP_BINARY, OP_CLOSE, OP_PING, OP_PONG, OP_TEXT
+from .._protocol.frames import FIN, OP_BINARY, OP_CLOSE, OP_PING, OP_PONG, OP_TEXT
 from .._protocol.messages import Close, Ping, Pong
 from .._socket import CONNECTION_LOST
 from ._options import Settings
@@ -50,6 +57,7 @@ class Driver(asyncio.BufferedProtocol):
         closed_by: whose Close frame was the first.
         blocked: a send has to wait for ``turn``.
         fragmenting: a message is being sent in pieces, so no other may begin.
+        direct: frames go out as the protocol encodes them.
         on_pause, on_resume: called when the transport has no room, and has room again.
     """
 
@@ -75,7 +83,7 @@ class Driver(asyncio.BufferedProtocol):
         "closed_by",
         "closers",
         "core",
-        "encode",
+        "direct",
         "end",
         "fragmenting",
         "loop",
@@ -102,11 +110,11 @@ class Driver(asyncio.BufferedProtocol):
         # Receiving
         self._deliver = deliver
         self._lent: memoryview | None = None
-        self.encode: Callable[..., bytes] = core.encode
         self._reading = True
         self._dropping = False
         self.bytes_received = self.messages_received = 0
         # Sending
+        self.direct = True
         self.blocked = False
         self.fragmenting = False
         self._full = False
@@ -306,32 +314,36 @@ class Driver(asyncio.BufferedProtocol):
 
     # Sending
 
-    def send(self, opcode: int, payload: Payload, fin: bool = True) -> int:
-        """Give one frame to the transport; return its size in bytes."""
-        frame = self.encode(opcode, payload, fin)
-        self.transport.write(frame)
-        size = len(frame)
-        self.bytes_sent += size
-        return size
+    def send(self, opcode: int, payload: Payload, fin: bool = True) -> None:
+        """Give one frame to the transport.
 
-    def send_batch(self, messages: Iterator[Payload], limit: int) -> int:
-        """Send messages in one write, until it has about ``limit`` bytes; return how many."""
-        frames: list[bytes] = []
-        size = 0
-        try:
-            for message in messages:
-                opcode = OP_TEXT if isinstance(message, str) else OP_BINARY
-                frames.append(self.encode(opcode, message))
-                size += len(frames[-1])
-                if size >= limit:
-                    break
-        finally:
-            # One that can't be sent doesn't keep back those before it.
-            if frames:
-                self.transport.write(b"".join(frames))
-                self.bytes_sent += size
-                self.messages_sent += len(frames)
-        return len(frames)
+        What ``Connection.encode`` does in the usual case, in which there is nothing to check,
+        is written out, as each call counts.
+        """
+        core = self.core
+        kind = payload.__class__
+        if (
+            (kind is str if opcode == OP_TEXT else kind is bytes and opcode == OP_BINARY)
+            and len(payload) <= LARGE
+            and fin
+            and core.sendable
+        ):
+            try:
+                frame = encode_masked(FIN | opcode, payload)
+            except UnicodeEncodeError as error:
+                raise not_encodable(error) from error
+            self.transport.write(frame)
+            self.bytes_sent += len(frame)
+        elif fin:
+            for part in core.encode_parts(opcode, payload):
+                self.write(part)
+        else:
+            self.write(core.encode(opcode, payload, fin))
+
+    def write(self, data: bytes) -> None:
+        """Give bytes to the transport."""
+        self.transport.write(data)
+        self.bytes_sent += len(data)
 
     async def turn(self, control: bool = False) -> None:
         """Wait until the transport has room and no other message is half sent.

@@ -43,9 +43,10 @@ class TracedCore(Core):
         super().__init__(**options)
         self._scans = False
 
-    def next_frame(self, strict: bool = False) -> Frame | None:
-        # Strictly, a large text would not come as a frame.
-        frame = super().next_frame()
+    def next_frame(
+        self, strict: bool = False, more: Callable[[], bool] | None = None
+    ) -> Frame | None:
+        frame = super().next_frame(strict, more)
         if frame is not None:
             trace(f"recv: {abnf_of(frame).format()!r}")
         return frame
@@ -57,9 +58,9 @@ class OuterDriver(Driver):
     def __init__(self, core: Core, settings: Settings, deliver: Callable[[int], None]) -> None:
         super().__init__(core, settings, deliver)
         self._get_mask_key = settings.get_mask_key
-        self.encode = self._encode_frame
+        self.direct = False
 
-    def _encode_frame(self, opcode: int, payload: Payload, fin: bool = True) -> bytes:
+    def send(self, opcode: int, payload: Payload, fin: bool = True) -> None:
         frame = ABNF.create_frame(self.core.check(opcode, payload, fin), opcode, int(fin))
         if self._get_mask_key is not None:
             frame.get_mask_key = self._get_mask_key
@@ -68,4 +69,4 @@ class OuterDriver(Driver):
             self.core.note_close(bytes(frame.data))
         if isEnabledForTrace():
             trace(f"send: {data!r}")
-        return data
+        self.write(data)
