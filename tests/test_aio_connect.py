@@ -336,6 +336,21 @@ def test_a_listener_is_called_in_order() -> None:
     assert listener.stats[:2] == (3, 3)
 
 
+def test_a_listener_may_send_as_soon_as_it_is_open() -> None:
+    class Greeter(Recorder):
+        def on_open(self) -> None:
+            super().on_open()
+            self.send("close")
+
+    async def main(url: str) -> list[Any]:
+        listener = await aio.connect_listener(Greeter(), url)
+        await listener.ended
+        return listener.calls
+
+    with Server() as server:
+        assert run(main(server.url)) == ["open", "close", None]
+
+
 def test_a_listener_that_raises_goes_on() -> None:
     complaints: list[Any] = []
 

@@ -87,6 +87,5 @@ async def connect_listener(listener: _L, url: str, **options: Unpack[Options]) -
     settings = settle(options)
     opened = await open_connection(url, settings)
     listener._open(opened, settings)
-    listener._opened()
-    opened.hand_over(listener._driver)
+    opened.hand_over(listener._driver, listener._opened)
     return listener

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from .._exceptions import WebSocketConnectionClosedException
@@ -101,15 +102,17 @@ class Exchange(asyncio.Protocol):
             ssl_handshake_timeout=_A_DAY if seconds is None else seconds + 60,
         )
 
-    def hand_over(self, driver: Driver, rest: bytes) -> None:
+    def hand_over(self, driver: Driver, rest: bytes, announce: Callable[[], None]) -> None:
         """From now on ``driver`` is the protocol of the connection.
 
         Parameters:
             rest: what was received of its stream already.
+            announce: called before anything of that is looked at.
         """
         transport = cast("asyncio.Transport", self.transport)
         transport.set_protocol(driver)
         driver.connection_made(transport)
+        announce()
         driver.feed(rest + self._taken())
         if self._lost:
             driver.connection_lost(self._error)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from typing import NamedTuple
 
 from .._exceptions import WebSocketConnectionClosedException, WebSocketException
@@ -27,9 +27,13 @@ class Opened(NamedTuple):
     response: handshake_response
     exchange: Exchange
 
-    def hand_over(self, driver: Driver) -> None:
-        """From now on ``driver`` is what the connection is driven by."""
-        self.exchange.hand_over(driver, self.response.rest)
+    def hand_over(self, driver: Driver, announce: Callable[[], None] = lambda: None) -> None:
+        """From now on ``driver`` is what the connection is driven by.
+
+        Args:
+            announce: called when messages can be sent, before any is received.
+        """
+        self.exchange.hand_over(driver, self.response.rest, announce)
 
 
 async def open_connection(url: str, settings: Settings) -> Opened:
