@@ -16,6 +16,7 @@ from loopback import serve
 from support.virtual import Pipe, connection, run_virtually
 from wire import frame, parse
 
+import websocket
 from websocket import (
     WebSocketArgumentException,
     WebSocketConnectionClosedException,
@@ -249,6 +250,10 @@ def test_a_peer_that_pings_and_does_not_read_gets_the_latest_pong() -> None:
 # --- a message in pieces
 
 
+async def pieces_of(stream: aio.MessageStream) -> list[str | bytes]:
+    return [piece async for piece in stream]
+
+
 def test_streaming_receive(run: Any) -> None:
     euro = "€".encode()
     frames = (
@@ -259,26 +264,76 @@ def test_streaming_receive(run: Any) -> None:
         frame(CONT, b"", fin=False),
         frame(CONT, b"\x02"),
         frame(TEXT, b"whole"),
-        frame(TEXT, b"left ", fin=False),
-        frame(CONT, b"early"),
-        frame(TEXT, b"one", fin=False),
-        frame(CONT, b"two"),
+        frame(TEXT, b""),
         frame(TEXT, b"last"),
     )
 
     async def main(url: str) -> None:
         async with aio.connect(url, close_timeout=0) as ws:
-            assert [piece async for piece in ws.recv_streaming()] == ["a", "€b"]
-            assert [piece async for piece in ws.recv_streaming()] == [b"\x01", b"\x02"]
-            assert [piece async for piece in ws.recv_streaming(decode=False)] == [b"whole"]
-            async for piece in ws.recv_streaming():
-                assert piece == "left "
-                break
-            assert [piece async for piece in ws.recv_streaming(decode=False)] == [b"one", b"two"]
+            assert "".join(await pieces_of(ws.recv_stream())) == "a€b"  # type: ignore[arg-type]
+            assert b"".join(await pieces_of(ws.recv_streaming())) == b"\x01\x02"  # type: ignore[arg-type]
+            assert await pieces_of(ws.recv_stream(decode=False)) == [b"whole"]
+            assert await pieces_of(ws.recv_stream()) == [""]
             assert await ws.recv() == "last"
 
     with scripted(say(*frames)) as url:
         run(main(url))
+
+
+def test_a_stream_hands_over_what_is_there() -> None:
+    async def main() -> None:
+        pipe = Pipe(asyncio.get_running_loop())
+        ws = connection(pipe, ping_interval=None)
+        stream = ws.recv_stream()
+        first = asyncio.ensure_future(stream.__anext__())
+        await asyncio.sleep(0)
+        # One frame, its end not there yet; "é" is cut.
+        whole = frame(TEXT, b"a" * 10_000 + "é".encode() + b"b" * 10_000)
+        pipe.incoming += whole[:10_005]
+        pipe.move_in(100_000)
+        received = [await first]
+        assert set(received[0]) == {"a"}
+        pipe.incoming += whole[10_005:] + frame(TEXT, b"next")
+
+        async def move() -> None:
+            while pipe.incoming:
+                await asyncio.sleep(0.1)
+                pipe.move_in(3000)
+
+        moving = asyncio.ensure_future(move())
+        received += await pieces_of(stream)
+        assert len(received) > 5
+        assert "".join(received) == "a" * 10_000 + "é" + "b" * 10_000  # type: ignore[arg-type]
+        await moving
+        assert await ws.recv() == "next"
+        ws.abort()
+        await ws.wait_closed()
+
+    run_virtually(main())
+
+
+def test_a_stream_that_is_left_early_or_given_up() -> None:
+    async def main() -> None:
+        pipe = Pipe(asyncio.get_running_loop())
+        ws = connection(pipe, ping_interval=None)
+        with pytest.raises((asyncio.TimeoutError, TimeoutError)):
+            await asyncio.wait_for(ws.recv_stream().__anext__(), 1)
+        pipe.incoming += frame(TEXT, b"as a whole")
+        pipe.move_in(1000)
+        assert await ws.recv() == "as a whole"
+        stream = ws.recv_stream()
+        first = asyncio.ensure_future(stream.__anext__())
+        await asyncio.sleep(0)
+        pipe.incoming += frame(TEXT, b"left ", fin=False)
+        pipe.move_in(1000)
+        assert await first == "left "
+        pipe.incoming += frame(CONT, b"ear", fin=False) + frame(CONT, b"ly") + frame(TEXT, b"next")
+        pipe.move_in(1000)
+        assert await ws.recv() == "next"
+        ws.abort()
+        await ws.wait_closed()
+
+    run_virtually(main())
 
 
 def test_a_stream_goes_on_where_a_receive_was_given_up() -> None:
@@ -292,22 +347,66 @@ def test_a_stream_goes_on_where_a_receive_was_given_up() -> None:
             await ws.recv(timeout=1)
         pipe.incoming += frame(CONT, euro[1:])
         pipe.move_in(100)
-        assert [piece async for piece in ws.recv_streaming()] == ["one ", "€"]
+        assert "".join(await pieces_of(ws.recv_stream())) == "one €"  # type: ignore[arg-type]
         ws.abort()
         await ws.wait_closed()
 
     run_virtually(main())
 
 
+def test_a_stream_is_held_back_and_can_be_closed(run: Any) -> None:
+    codes: list[int | None] = []
+
+    def script(peer: Peer) -> None:
+        peer.send(frame(2, bytes(70_000), fin=False))
+        peer.endless(frame(CONT, bytes(70_000), fin=False))
+        codes.append(peer.finish())
+
+    async def main(url: str) -> None:
+        async with aio.connect(url) as ws:
+            async for piece in ws.recv_stream():
+                assert set(piece) == {0}
+                break
+            await asyncio.sleep(0.3)
+            # Nobody has taken the pieces, so no more of them were read.
+            assert ws.stats.bytes_received < 2_000_000
+            await ws.close(1001)
+            assert ws.close_code == 1001
+
+    with scripted(script) as url:
+        run(main(url))
+    assert codes == [1001]
+
+
 def test_fragments_count_for_max_size(run: Any) -> None:
     async def main(url: str) -> None:
         async with aio.connect(url, max_size=10) as ws:
             with pytest.raises(WebSocketMessageTooBigException):
-                async for _ in ws.recv_streaming():
-                    pass
+                await ws.recv()
 
     with scripted(say(frame(TEXT, b"12345678", fin=False), frame(CONT, b"9ab"))) as url:
         run(main(url))
+
+
+@pytest.mark.parametrize("compression", ["deflate", websocket.Deflate(threshold=0)])
+def test_compression(run: Any, compression: Any) -> None:
+    async def main(url: str) -> None:
+        async with aio.connect(url, compression=compression) as ws:
+            assert ws.compressed
+            text = "the same again and again " * 10_000
+            await ws.send(text)
+            assert await ws.recv() == text
+            assert ws.stats.bytes_sent < len(text) / 50
+            await ws.send([text, text])
+            assert await ws.recv() == text * 2
+            await ws.send_many([text] * 3)
+            assert [await ws.recv() for _ in range(3)] == [text] * 3
+            await ws.send(text.encode())
+            assert b"".join(await pieces_of(ws.recv_stream())) == text.encode()  # type: ignore[arg-type]
+            assert ws.stats.messages_sent == 6
+
+    with Server(compression=compression) as server:
+        run(main(server.url))
 
 
 def test_messages_from_iterables(run: Any) -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 
 import websocket
-from compliance.drivers import run_cases
+from compliance.drivers import COMPRESSION, run_cases
 
 
 async def converse(url: str) -> None:
     """Return each message: text as text, binary as binary."""
     try:
-        async with websocket.aio.connect(url) as connection:
+        async with websocket.aio.connect(url, compression=COMPRESSION) as connection:
             async for message in connection:
                 await connection.send(message)
     except websocket.WebSocketException:

@@ -117,7 +117,9 @@ class Pipe(asyncio.Transport):
 
 def connection(pipe: Pipe, **options: Any) -> Connection:
     """A connection as ``connect`` makes it, on a pipe."""
-    opened: Any = type("Opened", (), {"request": None, "response": None})
+    opened: Any = type(
+        "Opened", (), {"request": None, "response": type("Response", (), {"codec": None})}
+    )
     ws = Connection(opened, settle(options))
     pipe.protocol = ws._driver
     ws._driver.connection_made(pipe)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterable, Iterable
 from types import TracebackType
-from typing import Any, Literal, overload
+from typing import Any, Literal, cast, overload
 
 from .._exceptions import (
     WebSocketConnectionClosedException,
@@ -16,12 +16,12 @@ from .._exceptions import (
     WebSocketTimeoutException,
 )
 from .._protocol.frames import OP_BINARY, OP_TEXT
-from .._protocol.messages import Fragment
+from .._protocol.messages import Piece
 from ._endpoint import Endpoint
 from ._open import Opened
 from ._options import Settings
 from ._outer import make_driver
-from ._pieces import Joiner, MessageStream, as_wanted, send_pieces
+from ._pieces import MessageStream, as_wanted, send_pieces
 from ._waiters import Waiters
 
 Data = str | bytes | bytearray | memoryview
@@ -43,18 +43,16 @@ class Connection(Endpoint):
         "_backlog",
         "_driver",
         "_events",
-        "_joiner",
         "_max_queue",
         "_max_queue_size",
         "_raised",
         "_receivers",
         "_request",
         "_response",
-        "_stream",
     )
 
     def __init__(self, opened: Opened, settings: Settings) -> None:
-        driver = make_driver(settings, self._delivered, fragments=True)
+        driver = make_driver(settings, opened.response.codec, self._delivered)
         self._request = opened.request
         self._response = opened.response
         self._driver = driver
@@ -63,8 +61,6 @@ class Connection(Endpoint):
         self._max_queue = settings.max_queue or 0
         self._max_queue_size = settings.max_queue_size or 0
         self._backlog = 0  # bytes received since the queue was empty
-        self._joiner = Joiner()
-        self._stream: MessageStream | None = None
         self._raised = False
 
     # Receiving
@@ -73,8 +69,10 @@ class Connection(Endpoint):
         """The driver has read ``count`` bytes, or the connection has ended."""
         self._backlog += count
         if self._events:
-            if (self._max_queue and len(self._events) >= self._max_queue) or (
-                self._max_queue_size and self._backlog >= self._max_queue_size
+            if (
+                (self._max_queue and len(self._events) >= self._max_queue)
+                or (self._max_queue_size and self._backlog >= self._max_queue_size)
+                or self._driver.core.streaming
             ):
                 self._driver.pause_reading()
             if self._receivers:
@@ -85,8 +83,11 @@ class Connection(Endpoint):
     def _emptied(self) -> None:
         """The program has taken all that there was."""
         self._backlog = 0
-        if not self._driver.reading:
-            self._driver.resume_reading()
+        driver = self._driver
+        if driver.core.streaming:
+            driver.go_on()
+        if not self._events:
+            driver.resume_reading()
 
     async def _next(self, until: float | None = None) -> Any:
         """The next message or piece.
@@ -103,9 +104,9 @@ class Connection(Endpoint):
                 raise WebSocketTimeoutException("The receive timed out.")
             await self._receivers.wait(until)
         event = events.popleft()
-        if not events:
+        if not events and not self._driver.reading:
             self._emptied()
-        elif self._receivers:
+        elif events and self._receivers:
             self._receivers.wake()
         return event
 
@@ -142,49 +143,38 @@ class Connection(Endpoint):
                 ``decode=True`` met bytes that are no UTF-8; then the connection stays open,
                 and the next receive gets this message.
         """
-        events = self._events
-        if events and self._stream is None:
-            event: Any = events.popleft()
-            if not events:
-                self._emptied()
-            kind = event.__class__
-            if decode is None and (kind is str or kind is bytes):
-                return event  # type: ignore[no-any-return]
-        else:
-            until = None if timeout is None else self._driver.time() + timeout
-            await self._finish_stream(until)
+        until = None if timeout is None else self._driver.time() + timeout
+        while True:
             event = await self._next(until)
-        while isinstance(event, Fragment):
-            joined = self._joiner.add(event)
-            if joined is not None:
-                event = joined
-                break
-            until = None if timeout is None else self._driver.time() + timeout
-            event = await self._next(until)
-        try:
-            return as_wanted(event, decode)
-        except WebSocketPayloadException:
-            events.appendleft(event)
-            raise
+            # The rest of a message that was taken in pieces, and left early.
+            if isinstance(event, Piece):
+                continue
+            if decode is None:
+                return cast("str | bytes", event)
+            try:
+                return as_wanted(event, decode)
+            except WebSocketPayloadException:
+                self._events.appendleft(event)
+                raise
 
-    def recv_streaming(self, decode: bool | None = None) -> MessageStream:
-        """Receive the next message piece by piece: ``async for piece in ws.recv_streaming()``.
+    def recv_stream(self, decode: bool | None = None) -> MessageStream:
+        """Receive the next message in pieces, as they arrive: ``async for piece in
+        ws.recv_stream()``. For messages larger than memory.
 
-        A piece is what the server put into one frame; text is never split inside a
-        character. What is left of a message when the loop is left early is skipped by the
-        next receive.
+        The pieces end where what has arrived ends, never inside a character of text. An empty
+        message has one piece, an empty one. ``max_size`` does not count. What is left of a
+        message when the loop is left early is skipped by the next receive. Only one task may
+        receive meanwhile.
 
         Parameters:
-            decode: as for ``recv``; of the message's first piece on.
+            decode: as for ``recv``.
+
+        Raises:
+            as ``recv`` does, while it is iterated.
         """
         return MessageStream(self, decode)
 
-    async def _finish_stream(self, until: float | None) -> None:
-        """Skip what a program has left of a message that it took in pieces."""
-        while self._stream is not None:
-            event = await self._next(until)
-            if event.fin:
-                self._stream = None
+    recv_streaming = recv_stream
 
     def __aiter__(self) -> Connection:
         return self
@@ -193,16 +183,15 @@ class Connection(Endpoint):
         """The next message. The iteration ends with a Close of code 1000, 1001 or none, and
         after our own; another end is raised as ``recv`` does."""
         events = self._events
-        if events and self._stream is None:
+        if events:
             event = events.popleft()
             if not events:
                 self._backlog = 0
                 if not self._driver.reading:
-                    self._driver.resume_reading()
+                    self._emptied()
             kind = event.__class__
             if kind is str or kind is bytes:
                 return event  # type: ignore[return-value]
-            events.appendleft(event)
         try:
             return await self.recv()
         except WebSocketConnectionClosedException:
@@ -266,7 +255,7 @@ class Connection(Endpoint):
         if isinstance(messages, AsyncIterable):
             async for message in messages:
                 await self.send(message)
-        elif not driver.direct:
+        elif not (driver.direct and driver.core.plain):
             for message in messages:
                 await self.send(message)
         else:

@@ -160,9 +160,21 @@ class Driver(asyncio.BufferedProtocol):
             return
         self.bytes_received += nbytes
         self._heard = True
-        events = core.events
-        before = len(events)
+        before = len(core.events)
         core.received(nbytes)
+        self._parsed(before, nbytes)
+
+    def go_on(self) -> None:
+        """Parse what a message that is handed over in pieces has left unparsed."""
+        if not self.core.ended:
+            before = len(self.core.events)
+            self.core.go_on()
+            self._parsed(before, 0)
+
+    def _parsed(self, before: int, nbytes: int) -> None:
+        """See to what has come after the first ``before`` events."""
+        core = self.core
+        events = core.events
         if core.controls or core.ended or self._dropping:
             self._sort_out(before)
         self.messages_received += len(events) - before
@@ -178,8 +190,16 @@ class Driver(asyncio.BufferedProtocol):
         if core.controls:
             self._take_controls(before)
         if self._dropping:
-            while len(core.events) > before:
-                core.events.pop()
+            self._drop(before)
+
+    def _drop(self, before: int) -> None:
+        core = self.core
+        while len(core.events) > before:
+            core.events.pop()
+            if core.streaming and not core.ended and not core.events:
+                core.go_on()
+                if core.ended:
+                    self._note_end()
 
     def feed(self, data: bytes) -> None:
         """``buffer_updated`` for bytes that were received elsewhere."""
@@ -314,8 +334,8 @@ class Driver(asyncio.BufferedProtocol):
 
     # Sending
 
-    def send(self, opcode: int, payload: Payload, fin: bool = True) -> None:
-        """Give one frame to the transport.
+    def send(self, opcode: int, payload: Payload) -> None:
+        """Give one message, or a control frame, to the transport.
 
         What ``Connection.encode`` does in the usual case, in which there is nothing to check,
         is written out, as each call counts.
@@ -325,8 +345,7 @@ class Driver(asyncio.BufferedProtocol):
         if (
             (kind is str if opcode == OP_TEXT else kind is bytes and opcode == OP_BINARY)
             and len(payload) <= LARGE
-            and fin
-            and core.sendable
+            and core.plain
         ):
             try:
                 frame = encode_masked(FIN | opcode, payload)
@@ -334,11 +353,13 @@ class Driver(asyncio.BufferedProtocol):
                 raise not_encodable(error) from error
             self.transport.write(frame)
             self.bytes_sent += len(frame)
-        elif fin:
+        else:
             for part in core.encode_parts(opcode, payload):
                 self.write(part)
-        else:
-            self.write(core.encode(opcode, payload, fin))
+
+    def send_piece(self, payload: Payload, fin: bool) -> None:
+        """Give the next piece of the message that was begun to the transport."""
+        self.write(self.core.encode_piece(payload, fin))
 
     def write(self, data: bytes) -> None:
         """Give bytes to the transport."""
@@ -356,11 +377,17 @@ class Driver(asyncio.BufferedProtocol):
         ) and not (self.closed or self.core.close_sent):
             await self.senders.wait()
 
-    def begin_message(self) -> None:
-        """A message is sent in pieces from now on; others wait for its end."""
+    def begin_message(self, opcode: int) -> None:
+        """A message is sent in pieces from now on; others wait for its end.
+
+        Raises:
+            WebSocketConnectionClosedException: nothing may be sent any more.
+        """
+        self.core.begin_message(opcode)
         self.fragmenting = self.blocked = True
 
     def end_message(self) -> None:
+        self.core.end_message()
         self.fragmenting = False
         self.blocked = self._full
         self.senders.wake_all()
@@ -388,6 +415,10 @@ class Driver(asyncio.BufferedProtocol):
         self.send_close(code, reason)
         self._dropping = True
         self.resume_reading()
+        if self.core.streaming:
+            # The rest of a message is of no use, and nothing is parsed while it waits here.
+            self.core.events.clear()
+            self.go_on()
         self.reach_end()
 
     def _send_close(self, payload: bytes) -> None:

@@ -16,7 +16,8 @@ class Stats(NamedTuple):
     """What has gone over a connection so far.
 
     Attributes:
-        messages_sent, messages_received: messages; of those that came in pieces, the pieces.
+        messages_sent, messages_received: messages; of those that were received in pieces,
+            the pieces.
         bytes_sent, bytes_received: frames with their headers, without the opening handshake.
     """
 
@@ -68,6 +69,11 @@ class Endpoint:
     def subprotocol(self) -> str | None:
         """The subprotocol that the server chose."""
         return self._response.subprotocol
+
+    @property
+    def compressed(self) -> bool:
+        """Whether the server has agreed to compression."""
+        return self._driver.core.compressed
 
     @property
     def local_address(self) -> Any:

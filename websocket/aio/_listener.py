@@ -83,7 +83,7 @@ class Listener(Endpoint):
             raise WebSocketArgumentException("A listener is good for one connection: make another.")
 
     def _open(self, opened: Opened, settings: Settings) -> None:
-        driver = make_driver(settings, self._delivered, fragments=False)
+        driver = make_driver(settings, opened.response.codec, self._delivered)
         driver.on_pause, driver.on_resume = self._paused, self._resumed
         self._request = opened.request
         self._response = opened.response

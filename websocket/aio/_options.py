@@ -9,6 +9,7 @@ from typing import Any, Final, TypedDict
 from .._exceptions import WebSocketArgumentException
 from .._open import KNOWN
 from .._protocol.connection import DEFAULT_MAX_SIZE
+from .._protocol.extensions import Extension
 from .._socket import check_timeout, getdefaulttimeout, sock_opt
 
 HeaderOption = Mapping[str, str | None] | Sequence[str]
@@ -27,6 +28,7 @@ class Options(TypedDict, total=False):
     suppress_host: bool
     connection: str | None
     subprotocols: Sequence[str] | None
+    compression: str | Extension | None
     redirect_limit: int
     socket: Any
     sockopt: Any

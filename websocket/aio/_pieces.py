@@ -1,47 +1,17 @@
-"""Messages in pieces (RFC 6455 section 5.4): joined, handed over one by one, or sent."""
+"""Messages in pieces: handed over as they come, or sent as fragments (RFC 6455 section 5.4)."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator, Iterable
 from typing import TYPE_CHECKING, Any
 
-from .._protocol.frames import CLOSE_INTERNAL_ERROR, OP_BINARY, OP_CONT, OP_TEXT
-from .._protocol.messages import Fragment, Text8, decode_text
+from .._protocol.connection import as_bytes
+from .._protocol.frames import CLOSE_INTERNAL_ERROR, OP_BINARY, OP_TEXT
+from .._protocol.messages import Piece, Text8, decode_text
 from ._driver import Driver
 
 if TYPE_CHECKING:
     from ._connection import Connection
-
-
-class Joiner:
-    """Joins fragments into messages, and turns messages into the type that is wanted.
-
-    It keeps the bytes that were received and no object per fragment.
-    """
-
-    __slots__ = ("_opcode", "_payload")
-
-    def __init__(self) -> None:
-        self._opcode = 0
-        self._payload: bytearray | None = None
-
-    def add(self, fragment: Fragment) -> str | bytes | None:
-        """Take a fragment; the message that it completes is returned."""
-        if self._payload is None:
-            self._opcode, self._payload = fragment.opcode, bytearray()
-        self._payload += fragment.payload
-        if not fragment.fin:
-            return None
-        opcode, payload = self._opcode, self._payload
-        self._payload = None
-        # The text was checked when it came, or is not to be checked.
-        return decode_text(payload, check=False) if opcode == OP_TEXT else bytes(payload)
-
-    def take(self) -> tuple[int, bytes]:
-        """The opcode of the unfinished message and what has come of it; opcode 0 for none."""
-        opcode, payload = self._opcode, self._payload
-        self._payload = None
-        return (0, b"") if payload is None else (opcode, bytes(payload))
 
 
 def as_wanted(message: str | bytes, decode: bool | None) -> str | bytes:
@@ -58,15 +28,16 @@ def as_wanted(message: str | bytes, decode: bool | None) -> str | bytes:
 
 
 class MessageStream:
-    """One message, piece by piece. Made by ``Connection.recv_streaming``."""
+    """One message, piece by piece. Made by ``Connection.recv_stream``."""
 
-    __slots__ = ("_connection", "_decode", "_decoder", "_done", "_left")
+    __slots__ = ("_begun", "_connection", "_decode", "_decoder", "_done", "_empty")
 
     def __init__(self, connection: Connection, decode: bool | None) -> None:
         self._connection = connection
         self._decode = decode
         self._decoder: Text8 | None = None
-        self._left: tuple[int, bytes] | None = None
+        self._begun = False
+        self._empty = True
         self._done = False
 
     def __aiter__(self) -> MessageStream:
@@ -74,42 +45,40 @@ class MessageStream:
 
     async def __anext__(self) -> str | bytes:
         while not self._done:
-            piece = await self._next_piece()
-            # A piece may be empty, or all of it belong to a character that is not complete.
-            if piece:
-                return piece
+            event = await self._receive()
+            if not isinstance(event, Piece):
+                # It was here as a whole before anybody asked for pieces.
+                self._done = True
+                return as_wanted(event, self._decode)
+            if not self._begun and not event.first:
+                continue  # the rest of a message that was left early
+            self._begun, self._done = True, event.fin
+            data = self._wanted(event.data, event.fin)
+            # A piece may be all of a character that is not complete.
+            if data or (event.fin and self._empty):
+                self._empty = False
+                return data
         raise StopAsyncIteration
 
-    async def _next_piece(self) -> str | bytes:
+    async def _receive(self) -> Any:
         connection = self._connection
-        if connection._stream is not self:
-            await connection._finish_stream(None)
-            opcode, begun = connection._joiner.take()
-            connection._stream = self
-            if opcode:
-                # The rest of a character comes with the piece that completes it.
-                text = begun.decode(errors="ignore") if opcode == OP_TEXT else None
-                return self._wanted(Fragment(opcode, begun, text, False))
-        event: Any = await connection._next()
-        if not isinstance(event, Fragment):
-            self._end()
-            return as_wanted(event, self._decode)
-        if event.fin:
-            self._end()
-        return self._wanted(event)
+        core = connection._driver.core
+        if not self._begun and not connection._events:
+            core.stream()
+        try:
+            return await connection._next()
+        except BaseException:
+            if not self._begun:
+                # The message that comes some time is for whoever asks then, in his own way.
+                core.stream(False)
+            raise
 
-    def _end(self) -> None:
-        self._done = True
-        self._connection._stream = None
-
-    def _wanted(self, piece: Fragment) -> str | bytes:
-        if self._decode is False or (self._decode is None and piece.text is None):
-            return piece.payload
-        if piece.text is not None:
-            return piece.text
-        if self._decoder is None:
-            self._decoder = Text8()
-        return self._decoder.feed(piece.payload, piece.fin)
+    def _wanted(self, data: str | bytes, fin: bool) -> str | bytes:
+        if self._decode and isinstance(data, bytes):
+            if self._decoder is None:
+                self._decoder = Text8()
+            return self._decoder.feed(data, fin)
+        return as_wanted(data, self._decode)
 
 
 async def send_pieces(driver: Driver, message: Any, text: bool | None) -> None:
@@ -164,39 +133,26 @@ class _Sender:
         self._driver = driver
         self._text = text
         self._str = False
-        self._checked = Text8()
 
     async def send(self, piece: Any) -> None:
-        if not isinstance(piece, (str, bytes, bytearray, memoryview)):
-            raise TypeError(
-                f"A piece of a message is str or bytes-like, but this is {type(piece).__name__}"
-            )
         is_str = isinstance(piece, str)
+        if not is_str:
+            # Refuses what is nothing of the kind.
+            as_bytes(piece)
         driver = self._driver
         if not self.begun:
             self._str = is_str
             is_text = is_str if self._text is None else self._text
-            self._text = is_text
             await driver.turn()
-            driver.send(OP_TEXT if is_text else OP_BINARY, self._encoded(piece), fin=False)
+            driver.begin_message(OP_TEXT if is_text else OP_BINARY)
             self.begun = True
-            driver.begin_message()
-            return
-        if is_str is not self._str:
+        elif is_str is not self._str:
             raise TypeError("The pieces of a message are all str or all bytes-like")
-        await driver.turn(control=True)
-        driver.send(OP_CONT, self._encoded(piece), fin=False)
+        else:
+            await driver.turn(control=True)
+        driver.send_piece(piece, fin=False)
 
     def finish(self) -> None:
         if self.begun:
-            if self._text and not self._str:
-                self._checked.feed(b"", final=True)
-            self._driver.send(OP_CONT, b"")
+            self._driver.send_piece(b"", fin=True)
             self._driver.messages_sent += 1
-
-    def _encoded(self, piece: Any) -> Any:
-        if self._str:
-            return piece if self._text else piece.encode()
-        if self._text:
-            self._checked.feed(piece)
-        return piece
