@@ -38,6 +38,8 @@ def _environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.delenv("WEBSOCKET_CLIENT_CA_BUNDLE", raising=False)
     monkeypatch.delenv("SSLKEYLOGFILE", raising=False)
     monkeypatch.setattr(_tls, "_warned", set())
+    # Whether it is installed must make no difference.
+    monkeypatch.setitem(sys.modules, "truststore", None)
     yield
     # A socket that is still open when it is collected warns, and warnings are errors.
     gc.collect()
@@ -168,8 +170,7 @@ def test_an_unknown_authority_is_refused_with_advice() -> None:
         pytest.raises(ssl.SSLCertVerificationError) as caught,
     ):
         dial(server)
-    if sys.version_info >= (3, 11):
-        assert "ca_certs" in "\n".join(caught.value.__notes__)
+    assert "ca_certs" in str(caught.value)
 
 
 def test_a_wrong_name_is_refused(ca_file: str) -> None:
@@ -443,8 +444,7 @@ def test_a_server_without_tls() -> None:
 
     with serve(plain) as server, pytest.raises(ssl.SSLError) as caught:
         dial(server)
-    if sys.version_info >= (3, 11):
-        assert "ws://" in "\n".join(caught.value.__notes__)
+    assert "ws://" in str(caught.value)
 
 
 def test_a_server_that_hangs_up() -> None:
@@ -453,8 +453,7 @@ def test_a_server_that_hangs_up() -> None:
 
     with serve(hang_up) as server, pytest.raises((ssl.SSLEOFError, ConnectionError)) as caught:
         dial(server)
-    if sys.version_info >= (3, 11):
-        assert "during the TLS handshake" in "\n".join(caught.value.__notes__)
+    assert "during the TLS handshake" in str(caught.value)
 
 
 def test_a_server_that_says_nothing() -> None:

@@ -48,7 +48,7 @@ from ._protocol.messages import Close, Fragment, Frame, Ping, Pong
 from ._socket import DEFAULT_SOCKET_OPTION, Deadline, getdefaulttimeout, sock_opt  # noqa: F401
 from ._ssl_compat import HAVE_CONTEXT_CHECK_HOSTNAME, HAVE_SSL, ssl  # noqa: F401
 from ._stream import Stream
-from ._transport import DoubleTransport
+from ._transport import DoubleTransport, is_tls
 from ._utils import NoLock
 
 __all__ = ["WebSocket", "create_connection"]
@@ -295,7 +295,7 @@ class WebSocket:
 
     def is_ssl(self) -> bool:
         stream = self._stream
-        return HAVE_SSL and stream is not None and isinstance(stream.sock, ssl.SSLSocket)
+        return stream is not None and is_tls(stream.sock)
 
     def fileno(self) -> int:
         """The socket's descriptor, to wait on.

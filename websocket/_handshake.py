@@ -39,7 +39,7 @@ from ._protocol.handshake import (
 from ._protocol.http11 import Headers, ResponseHead, ResponseReader
 from ._protocol.uri import URL, pack_hostname
 from ._socket import DEFAULT_SOCKET_OPTION, Deadline, recv, send
-from ._ssl_compat import HAVE_SSL, ssl
+from ._transport import is_tls
 
 __all__ = [
     "DEFAULT_SOCKET_OPTION",
@@ -282,12 +282,12 @@ def _read_head(
 
 def _feed(sock: Any, reader: ResponseReader, size: int) -> bytes:
     """Read once; return what of it lies behind the head of a 101."""
-    if not isinstance(sock, socket.socket):
-        reader.feed(recv(sock, size))
-        return reader.rest
-    if HAVE_SSL and isinstance(sock, ssl.SSLSocket):
+    if is_tls(sock):
         # TLS can't look ahead; but what it has decrypted stays with it, and costs no call.
         reader.feed(recv(sock, 1))
+        return reader.rest
+    if not isinstance(sock, socket.socket):
+        reader.feed(recv(sock, size))
         return reader.rest
     ahead: Any = _Ahead(sock)
     seen = recv(ahead, size)

@@ -42,13 +42,13 @@ class ConnectProxy:
         host, _, port = target.rpartition(":")
         with socket.create_connection((host.strip("[]"), int(port)), 10) as upstream:
             client.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
-            back = threading.Thread(target=_pump, args=(upstream, client), daemon=True)
+            back = threading.Thread(target=pump, args=(upstream, client), daemon=True)
             back.start()
-            _pump(client, upstream)
+            pump(client, upstream)
             back.join(10)
 
 
-def _pump(source: socket.socket, sink: socket.socket) -> None:
+def pump(source: socket.socket, sink: socket.socket) -> None:
     with contextlib.suppress(OSError):
         while data := source.recv(65536):
             sink.sendall(data)
