@@ -234,7 +234,7 @@ def default(cell: str) -> object:
         (
             "## `WebSocketApp.run_forever(...)`",
             websocket.WebSocketApp.run_forever,
-            {"self"},
+            {"self", "dialing"},
         ),
     ],
 )

@@ -17,6 +17,7 @@ LEVELS = {
     "_accel": 0,
     "_protocol": 1,
     # policies, dialers and what they share
+    "_auth": 2,
     "_cookiejar": 2,
     "_dial": 2,
     "_dispatcher": 2,

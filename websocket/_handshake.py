@@ -16,6 +16,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, NoReturn
 
+from ._auth import authorization_for
 from ._cookiejar import SimpleCookieJar
 from ._exceptions import (
     WebSocketBadStatusException,
@@ -107,8 +108,8 @@ def handshake(
         **options: ``header`` (dict, list, or a callable that returns one), ``host``,
             ``origin``, ``suppress_origin``, ``suppress_host``, ``subprotocols``,
             ``connection``, ``cookie``, ``cookie_jar`` (a :class:`SimpleCookieJar` or an
-            ``http.cookiejar.CookieJar``) and ``deadline`` (for all of it; None leaves the
-            socket's own timeout to each step). Other options are ignored.
+            ``http.cookiejar.CookieJar``), ``auth``, ``netrc`` and ``deadline`` (for all of
+            it; None leaves the socket's own timeout to each step). Other options are ignored.
 
     Returns:
         The response, if its status is 101 or one of SUPPORTED_REDIRECT_STATUSES. A redirect
@@ -148,14 +149,15 @@ def redirect_options(options: Mapping[str, Any], old: URL, new: URL) -> dict[str
     """``options`` for the next request when a redirect leads from ``old`` to ``new``.
 
     To another origin (scheme, host or port) go neither Authorization nor Cookie nor
-    Proxy-Authorization headers nor the ``cookie`` option, nor the ``host`` option, which
-    names the old host. Credentials of the URL are left behind by :func:`redirect_target`.
+    Proxy-Authorization headers nor the options ``cookie`` and ``auth``, nor the ``host``
+    option, which names the old host. Credentials of the URL are left behind by
+    :func:`redirect_target`.
     """
     result = dict(options)
     if old.origin == new.origin:
         return result
-    result.pop("cookie", None)
-    result.pop("host", None)
+    for name in ("auth", "cookie", "host"):
+        result.pop(name, None)
     header = result.get("header")
     if callable(header):
         result["header"] = lambda: _without_secrets(header())
@@ -202,6 +204,7 @@ def _prepare(target: URL, options: Mapping[str, Any], jar: SimpleCookieJar) -> C
         connection=options.get("connection"),
         subprotocols=options.get("subprotocols"),
         cookie="; ".join(filter(None, [_jar_cookies(jar, target, cookie), cookie])),
+        authorization=authorization_for(target, options.get("auth"), options.get("netrc")),
     )
 
 

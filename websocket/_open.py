@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypedDict
 
 from ._dial import Dialing
 from ._exceptions import WebSocketBadStatusException
@@ -21,6 +22,7 @@ from ._tls_cache import keep_session
 
 _KNOWN = frozenset(
     {
+        "auth",
         "connection",
         "cookie",
         "cookie_jar",
@@ -33,6 +35,7 @@ _KNOWN = frozenset(
         "http_proxy_port",
         "http_proxy_timeout",
         "keepalive",
+        "netrc",
         "origin",
         "proxy",
         "proxy_sslopt",
@@ -50,6 +53,31 @@ _KNOWN = frozenset(
 )
 
 _DIALING = ("keepalive", "resolver", "socket_factory", "source_address", "tcp_user_timeout")
+
+
+class DialingOptions(TypedDict, total=False):
+    """What ``run_forever`` hands on to ``WebSocket.connect``, which documents it."""
+
+    auth: Any
+    cookie_jar: Any
+    keepalive: bool | Mapping[str, int] | None
+    netrc: bool | str
+    proxy: str | bool | None
+    proxy_sslopt: Mapping[str, Any] | None
+    resolver: Callable[[str, int], Iterable[Any]] | None
+    socket_factory: Callable[[tuple[str, int], float | None], Any] | None
+    source_address: tuple[str, int] | str | None
+    tcp_user_timeout: float | None
+
+
+def check_dialing(options: Mapping[str, Any]) -> None:
+    """Refuse what is no option of the connection that ``run_forever`` takes beside its own.
+
+    Raises:
+        TypeError: as Python does for a name that a function does not have.
+    """
+    for name in options.keys() - DialingOptions.__annotations__.keys():
+        raise TypeError(f"run_forever() got an unexpected keyword argument {name!r}")
 
 
 def open_connection(

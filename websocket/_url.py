@@ -238,9 +238,16 @@ def parse_proxy(value: str, where: str = "proxy") -> Proxy:
     except WebSocketProxyTypeException as error:
         raise WebSocketProxyTypeException(f"In {where}: {error}") from None
     except WebSocketURLException as error:
+        problem = "its host is no host name"
+        if not hostport.strip(":"):
+            problem = "it names no host"
+        elif "its port is" in str(error):
+            problem = "its port is no number from 1 to 65535"
+        # Without "from": where a password has a slash in it, a part of it is taken for the host.
         raise WebSocketProxyException(
-            f'The proxy URL in {where} can\'t be used; write "http://host:port", or leave it empty.'
-        ) from error
+            f"The proxy URL in {where} can't be used, {problem}; write "
+            '"http://host:port", or leave it empty.'
+        ) from None
     has_port = re.search(r":[0-9]+\Z", hostport) is not None
     return Proxy(kind, parsed.host, parsed.port if has_port else None, auth)
 
