@@ -75,6 +75,7 @@ class Certificates(NamedTuple):
 
     ca_file: str
     server: ssl.SSLContext
+    server_file: str
 
     @property
     def client(self) -> ssl.SSLContext:
@@ -91,4 +92,6 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
     leaf = authority.issue_cert("localhost", "127.0.0.1", "::1")
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     leaf.configure_cert(server)
-    return Certificates(str(ca_file), server)
+    server_file = folder / "server.pem"
+    leaf.private_key_and_cert_chain_pem.write_to_path(str(server_file))
+    return Certificates(str(ca_file), server, str(server_file))
