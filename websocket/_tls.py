@@ -113,7 +113,7 @@ def prepare(sslopt: Mapping[str, Any], hostname: str) -> Settings:
 def _fingerprints(given: Any) -> frozenset[bytes]:
     if given is None:
         return frozenset()
-    texts: list[Any] = [given] if isinstance(given, str) else list(given)
+    texts: list[Any] = list(given) if isinstance(given, (list, tuple, set, frozenset)) else [given]  # pyright: ignore[reportUnknownArgumentType]
     found: set[bytes] = set()
     for text in texts:
         digits = re.sub(r"(?i)^sha-?256[:=]|[:\s]", "", text) if isinstance(text, str) else ""

@@ -26,6 +26,7 @@ class ConnectProxy:
             token = base64.b64encode(":".join(credentials).encode()).decode()
             self._expected = f"proxy-authorization: basic {token.lower()}"
         self._tls = tls
+        self._wrapped: list[ssl.SSLSocket] = []
         self.server: Server | None = None
 
     @property
@@ -38,7 +39,13 @@ class ConnectProxy:
             self._answer(client)
             return
         with self._tls.wrap_socket(client, server_side=True) as wrapped:
+            self._wrapped.append(wrapped)
             self._answer(wrapped)
+
+    def cut(self) -> None:
+        """End the TLS connections of all clients at once, without a word."""
+        for wrapped in self._wrapped:
+            socket.socket.shutdown(wrapped, socket.SHUT_RDWR)
 
     def _answer(self, client: Any) -> None:
         head = read_until(client, b"\r\n\r\n").decode()
