@@ -6,6 +6,7 @@ import datetime
 import ssl
 import subprocess
 import sys
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,6 +20,7 @@ from cryptography.x509.oid import NameOID
 from support.reverse_proxies import nginx, plain_server, recipe, tls_server
 
 import websocket
+from websocket import _tls_cache
 from websocket.testing import Server
 
 DEADLINE = 20.0
@@ -264,7 +266,8 @@ def test_wsdump_says_the_same(site: Site, name: str, words: str) -> None:
 
 
 @pytest.mark.parametrize("version", ["TLS 1.2", "TLS 1.3"])
-def test_a_session_is_resumed(site: Site, version: str) -> None:
+def test_a_session_is_resumed(site: Site, version: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_tls_cache, "_sessions", weakref.WeakKeyDictionary())
     for round_number in range(3):
         ws = connect(site, f"ECDSA, {version}")
         assert ws.sock.session_reused is (round_number > 0)
