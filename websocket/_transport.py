@@ -7,6 +7,7 @@ sockets, and objects that merely look like a socket (test doubles).
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import socket
 import threading
@@ -166,7 +167,8 @@ class SocketTransport:
     def mapped(
         self, action: str, error: Exception, deadline: Deadline | None = None
     ) -> BaseException:
-        if isinstance(error, (TimeoutError, BlockingIOError)):
+        # ETIMEDOUT is no timeout of ours: the kernel has given the peer up.
+        if isinstance(error, (TimeoutError, BlockingIOError)) and error.errno != errno.ETIMEDOUT:
             return timed_out(action, deadline, self._sock.gettimeout())
         return map_io_error(error) or error
 
