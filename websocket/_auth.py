@@ -6,7 +6,8 @@ Credentials for proxies are in ``_protocol.tunnel`` and ``_protocol.socks``.
 from __future__ import annotations
 
 import os
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, cast
 
 from ._exceptions import WebSocketArgumentException
 from ._protocol.handshake import basic_credentials
@@ -36,14 +37,13 @@ def authorization_for(
         found = _from_netrc(url, netrc)
     if found is None or isinstance(found, str):
         return found
-    try:
-        username, password = found
-        return basic_credentials(username, password)
-    except TypeError:
+    pair = list(cast("Sequence[Any]", found)) if isinstance(found, (tuple, list)) else []
+    if len(pair) != 2 or not all(isinstance(part, str) for part in pair):
         raise WebSocketArgumentException(
             "auth must be (user name, password), the value of the Authorization header as str, "
-            "or a callable that returns one of them"
-        ) from None
+            f"or a callable that returns one of them, not a {type(found).__name__}"
+        )
+    return basic_credentials(*pair)
 
 
 def _from_netrc(url: URL, netrc: bool | str | os.PathLike[str]) -> tuple[str, str] | None:
