@@ -37,11 +37,12 @@ def authorization_for(
         found = _from_netrc(url, netrc)
     if found is None or isinstance(found, str):
         return found
+    kind = type(found).__name__
     pair = list(cast("Sequence[Any]", found)) if isinstance(found, (tuple, list)) else []
     if len(pair) != 2 or not all(isinstance(part, str) for part in pair):
         raise WebSocketArgumentException(
             "auth must be (user name, password), the value of the Authorization header as str, "
-            f"or a callable that returns one of them, not a {type(found).__name__}"
+            f"or a callable that returns one of them, not a {kind}"
         )
     return basic_credentials(*pair)
 
