@@ -378,8 +378,8 @@ def test_credentials_are_not_traced() -> None:
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
-        (b"HTTP/1.1 407 Auth\r\n\r\n", "407 Auth.*http_proxy_auth"),
-        (b"HTTP/1.1 502 Bad Gateway\r\n\r\n", "502 Bad Gateway"),
+        (b"HTTP/1.1 407 Auth\r\nContent-Length: 0\r\n\r\n", "407 Auth.*http_proxy_auth"),
+        (b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n", "502 Bad Gateway"),
         (b"garbage\r\n\r\n", "not valid"),
         (b"HTTP/1.1 200 OK\r\n\r\nHTTP/1.1 101", "sent data behind"),
     ],

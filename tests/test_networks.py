@@ -142,6 +142,16 @@ def test_both_families(net: Network, server: Server) -> None:
         exchange(ws)
 
 
+@pytest.mark.skipif(not hasattr(socket, "SO_BINDTODEVICE"), reason="needs SO_BINDTODEVICE")
+def test_bound_to_an_interface(net: Network, server: Server) -> None:
+    def bound_to(name: bytes) -> list[tuple[int, int, bytes]]:
+        return [(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, name)]
+
+    connect(net, server.port, sockopt=bound_to(b"eth\0")).close()
+    with pytest.raises((OSError, WebSocketTimeoutException)):
+        connect(net, server.port, sockopt=bound_to(b"lo\0"), timeout=0.5)
+
+
 @pytest.mark.parametrize("nobody", [NOBODY_6, NOBODY_4])
 def test_a_dead_route_costs_a_quarter_of_a_second(
     net: Network, server: Server, nobody: str

@@ -183,6 +183,27 @@ def test_who_looks_the_name_up(
     assert ("server.example" in names) is (asked == "127.0.0.1")
 
 
+def test_socks5_tries_the_next_address(certificates: Certificates) -> None:
+    with Server() as server, proxy_of("socks5", certificates) as (proxy, url, _):
+        ws = websocket.create_connection(
+            f"ws://both.families:{server.port}/",
+            proxy=url,
+            resolver=lambda host, port: ["127.0.0.2", "::1", "127.0.0.1"],
+            timeout=DEADLINE,
+        )
+        ws.close()
+        # The proxy can't reach the first two. They take turns, as when dialling directly.
+        assert proxy.requests == ["127.0.0.2", "::1", "127.0.0.1"]
+        with pytest.raises(WebSocketProxyException, match="reply 5") as caught:
+            websocket.create_connection(
+                f"ws://both.families:{unused_port()}/",
+                proxy=url,
+                resolver=lambda host, port: ["::1", "127.0.0.1"],
+                timeout=DEADLINE,
+            )
+        assert caught.value.status_code == 5
+
+
 def test_a_resolver_of_the_program_for_socks5(certificates: Certificates) -> None:
     with Server() as server, proxy_of("socks5", certificates) as (proxy, url, _):
         ws = websocket.create_connection(

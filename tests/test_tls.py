@@ -708,6 +708,30 @@ def test_the_end_without_a_goodbye_is_a_lost_connection(
             ws.recv()
 
 
+def test_a_certificate_of_the_client_is_missed_after_the_handshake(ca_file: str) -> None:
+    """As TLS 1.3 has it; the sentence is the same as where the handshake fails."""
+    context = server_context(version=ssl.TLSVersion.TLSv1_3)
+    context.load_verify_locations(ca_file)
+    context.verify_mode = ssl.CERT_REQUIRED
+
+    def demand(peer: socket.socket) -> None:
+        wrapped = context.wrap_socket(peer, server_side=True, do_handshake_on_connect=False)
+        with pytest.raises(ssl.SSLError):
+            wrapped.do_handshake()
+        # What is unread at the end would reset the connection, and the alert be lost.
+        while socket.socket.recv(wrapped, 4096):
+            pass
+        wrapped.close()
+
+    with (
+        serve(demand) as server,
+        pytest.raises(WebSocketConnectionClosedException, match="demands a certificate"),
+    ):
+        create_connection(
+            f"wss://127.0.0.1:{server.port}/", sslopt={"ca_certs": ca_file}, timeout=DEADLINE
+        )
+
+
 def test_closing_while_another_thread_writes(ca_file: str) -> None:
     """The server reads nothing, so the writer waits until the connection is closed under it."""
 

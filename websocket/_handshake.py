@@ -40,6 +40,8 @@ from ._protocol.handshake import (
 from ._protocol.http11 import Headers, ResponseHead, ResponseReader
 from ._protocol.uri import URL, pack_hostname
 from ._socket import DEFAULT_SOCKET_OPTION, Deadline, recv, send
+from ._ssl_compat import SSLError
+from ._tls_errors import explain
 from ._transport import is_tls
 
 __all__ = [
@@ -277,10 +279,21 @@ def _read_head(
         try:
             reader.feed_eof()
         except WebSocketConnectionClosedException as told:
-            raise told from lost
+            raise _with_alert(told, lost, sock) from lost
     assert reader.head is not None
     dump("response header", reader.head.text)
     return reader.head, rest
+
+
+def _with_alert(
+    told: WebSocketConnectionClosedException, lost: BaseException, sock: Any
+) -> WebSocketConnectionClosedException:
+    """``told``, with what TLS has to say: in TLS 1.3, a server looks at the client's certificate
+    only after the client has finished its handshake."""
+    cause = lost.__cause__
+    if not isinstance(cause, SSLError) or not getattr(cause, "reason", None):
+        return told
+    return WebSocketConnectionClosedException(f"{told} {explain(cause, sock.server_hostname)}")
 
 
 def _feed(sock: Any, reader: ResponseReader, size: int) -> bytes:

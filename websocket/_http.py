@@ -22,8 +22,10 @@ from ._exceptions import (
     WebSocketProxyException,
     WebSocketTimeoutException,
 )
+from ._happy_eyeballs import interleave
 from ._protocol.http11 import Headers, ResponseReader
 from ._protocol.proxy import LOOKED_UP_HERE, Tunnel, tunnel_for
+from ._protocol.socks import OTHER_ADDRESS_MAY_HELP
 from ._protocol.tunnel import ConnectTunnel
 from ._protocol.uri import URL, pack_hostname
 from ._route import Route, choose_proxy, plan, proxy_info
@@ -140,8 +142,22 @@ def _travel(route: Route, dialing: Dialing, deadline: Deadline, proxy_deadline: 
 def _open_tunnel(route: Route, proxy: Proxy, dialing: Dialing, deadline: Deadline) -> Any:
     """Connect to the proxy and have it connect to the server."""
     name = f"{pack_hostname(proxy.host)}:{proxy.port}"
-    target = _target(route, proxy, dialing, deadline)
-    tunnel = tunnel_for(proxy.type, target, route.port, proxy.auth, name=name)
+    targets = _targets(route, proxy, dialing, deadline)
+    tunnels = [
+        tunnel_for(proxy.type, target, route.port, proxy.auth, name=name) for target in targets
+    ]
+    for tunnel in tunnels:
+        try:
+            return _open_one_tunnel(route, proxy, tunnel, name, dialing, deadline)
+        except WebSocketProxyException as error:
+            if tunnel is tunnels[-1] or error.status_code not in OTHER_ADDRESS_MAY_HELP:
+                raise
+    raise AssertionError("a name has addresses")
+
+
+def _open_one_tunnel(
+    route: Route, proxy: Proxy, tunnel: Tunnel, name: str, dialing: Dialing, deadline: Deadline
+) -> Any:
     while True:
         sock = _dial_proxy(route, proxy, name, dialing, deadline)
         try:
@@ -156,15 +172,16 @@ def _open_tunnel(route: Route, proxy: Proxy, dialing: Dialing, deadline: Deadlin
         sock.close()
 
 
-def _target(route: Route, proxy: Proxy, dialing: Dialing, deadline: Deadline) -> str:
-    """The server as this kind of proxy is told it: by name, or by address."""
+def _targets(route: Route, proxy: Proxy, dialing: Dialing, deadline: Deadline) -> list[str]:
+    """The server as this kind of proxy is told it: its name, or its addresses."""
     if proxy.type not in LOOKED_UP_HERE:
-        return route.host
+        return [route.host]
     found = lookup(route.host, route.port, deadline=deadline, resolver=dialing.resolver)
-    addresses: list[str] = [entry[4][0] for entry in found]
+    ordered = interleave(found, lambda entry: entry[0])
+    addresses: list[str] = [entry[4][0] for entry in ordered]
     if proxy.type == "socks4":
-        addresses = [address for address in addresses if ":" not in address] or addresses
-    return addresses[0]
+        addresses = [address for address in addresses if ":" not in address] or addresses[:1]
+    return addresses
 
 
 def _dial_proxy(route: Route, proxy: Proxy, name: str, dialing: Dialing, deadline: Deadline) -> Any:

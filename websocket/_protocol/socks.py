@@ -19,6 +19,9 @@ _NO_AUTHENTICATION, _PASSWORD, _NONE_ACCEPTABLE = 0x00, 0x02, 0xFF
 _IPV4, _NAME, _IPV6 = 1, 3, 4
 _MAX_FIELD: Final = 255
 
+OTHER_ADDRESS_MAY_HELP: Final = frozenset({1, 3, 4, 5, 6, 8, 91})
+"""Reply codes that say something about the address that was asked for."""
+
 _REPLIES_4: Final = {
     91: "it refused the request or could not reach the server",
     92: "it could not ask this machine's identd who the user is",
