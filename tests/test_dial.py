@@ -16,8 +16,8 @@ from loopback import DEADLINE, serve, unused_port, wait_for_end
 from test_http import black_hole
 
 import websocket
-from websocket import _dial
-from websocket._dial import Dialing, connect_any, lookup
+from websocket import _dial, _resolve
+from websocket._dial import Dialing, connect_any
 from websocket._exceptions import (
     WebSocketAddressException,
     WebSocketArgumentException,
@@ -26,6 +26,7 @@ from websocket._exceptions import (
     WebSocketURLException,
 )
 from websocket._happy_eyeballs import DELAY
+from websocket._resolve import lookup
 from websocket._socket import Deadline
 from websocket.testing import Server
 
@@ -186,7 +187,7 @@ def test_errors_of_the_resolver_come_out_of_its_thread(monkeypatch: pytest.Monke
 
 
 def test_addresses_need_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_dial, "threading", None)
+    monkeypatch.setattr(_resolve, "threading", None)
     assert lookup("127.0.0.1", 80, deadline=Deadline(5))[0][4] == ("127.0.0.1", 80)
     assert lookup("::1", 80, deadline=Deadline(5))[0][4][:2] == ("::1", 80)
 

@@ -29,6 +29,7 @@ LEVELS = {
     "_nested_tls": 2,
     "_open": 2,
     "_pong": 2,
+    "_resolve": 2,
     "_route": 2,
     "_socket": 2,
     "_ssl_compat": 2,

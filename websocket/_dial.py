@@ -1,7 +1,7 @@
-"""TCP connections: names to addresses, addresses to a connected socket, each before a deadline.
+"""TCP connections: from addresses to a connected socket, before a deadline.
 
-In which order addresses are dialled is decided in ``_happy_eyeballs``; what is done on the
-connection, TLS and proxies, in ``_http``.
+Names are looked up in ``_resolve``. In which order addresses are dialled is decided in
+``_happy_eyeballs``; what is done on the connection, TLS and proxies, in ``_http``.
 """
 
 from __future__ import annotations
@@ -9,15 +9,13 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import queue
 import selectors
 import socket
-import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, cast
 
 from . import _logging
 from ._exceptions import (
@@ -26,12 +24,9 @@ from ._exceptions import (
     WebSocketTimeoutException,
 )
 from ._happy_eyeballs import Race, interleave
-from ._protocol.uri import ascii_hostname
+from ._resolve import AddrInfo, lookup
 from ._socket import DEFAULT_SOCKET_OPTION, Deadline, add_note, check_timeout
 
-AddrInfo = tuple[Any, Any, int, str, Any]
-
-_T = TypeVar("_T")
 _KEEPALIVE: Final = {
     "idle": ("TCP_KEEPIDLE", "TCP_KEEPALIVE"),
     "interval": ("TCP_KEEPINTVL",),
@@ -123,111 +118,6 @@ def _keepalive_options(keepalive: Any) -> list[tuple[int, int, int]]:
         numbers = [getattr(socket, known, None) for known in _KEEPALIVE[name]]
         options += [(socket.IPPROTO_TCP, number, value) for number in numbers if number][:1]
     return options
-
-
-# --- names -------------------------------------------------------------------------------
-
-
-def lookup(
-    hostname: str,
-    port: int,
-    whose: str = "server",
-    *,
-    deadline: Deadline | None = None,
-    resolver: Callable[[str, int], Iterable[Any]] | None = None,
-) -> list[AddrInfo]:
-    """The addresses of a name, as ``socket.getaddrinfo`` has them.
-
-    Args:
-        hostname: the name, in any script, or an address.
-        port: becomes part of the addresses.
-        whose: "server" or "proxy", for sentences.
-        deadline: the system's resolver can't be interrupted, so it runs in a thread of its
-            own where there is one, and is left to itself when the time is over.
-        resolver: see ``Dialing``.
-
-    Raises:
-        WebSocketAddressException: the name has no address.
-        WebSocketTimeoutException: the deadline has passed.
-    """
-    name = ascii_hostname(hostname)
-    if resolver is None and _is_numeric(name):
-        deadline = None
-
-    def resolve() -> list[AddrInfo]:
-        if resolver is None:
-            return _getaddrinfo(name, port)
-        return _from_resolver(resolver(name, port), port)
-
-    try:
-        found = _in_time(resolve, deadline)
-    except (OSError, UnicodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise WebSocketAddressException(
-            f"The name of the {whose} could not be resolved: {hostname!r} ({reason})"
-        ) from error
-    if found is None:
-        assert deadline is not None
-        raise WebSocketTimeoutException(
-            f"The operation timed out after {deadline.timeout:g} seconds: the name of the "
-            f"{whose} was not resolved, {hostname!r}."
-        )
-    if not found:
-        raise WebSocketAddressException(f"The name of the {whose} has no address: {hostname!r}")
-    return found
-
-
-def _getaddrinfo(name: str, port: int) -> list[AddrInfo]:
-    found: list[AddrInfo] = list(
-        socket.getaddrinfo(name, port, 0, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    )
-    return found
-
-
-def _is_numeric(name: str) -> bool:
-    return ":" in name or name.replace(".", "").isdigit()
-
-
-def _from_resolver(found: Iterable[Any], port: int) -> list[AddrInfo]:
-    addresses: list[AddrInfo] = []
-    for entry in found:
-        if isinstance(entry, str):
-            flags = socket.AI_NUMERICHOST
-            addresses += socket.getaddrinfo(
-                entry, port, 0, socket.SOCK_STREAM, socket.IPPROTO_TCP, flags
-            )
-        else:
-            addresses.append(entry)
-    return addresses
-
-
-def _in_time(function: Callable[[], _T], deadline: Deadline | None) -> _T | None:
-    """What ``function`` returns or raises, None where it takes longer than that."""
-    if deadline is None or deadline.timeout is None:
-        return function()
-    outcome: queue.SimpleQueue[tuple[_T | None, BaseException | None]] = queue.SimpleQueue()
-
-    def run() -> None:
-        try:
-            outcome.put((function(), None))
-        except BaseException as error:
-            outcome.put((None, error))
-
-    threading.Thread(target=run, name="websocket-resolve", daemon=True).start()
-    try:
-        value, error = outcome.get(timeout=deadline.left())
-    except queue.Empty:
-        return None
-    if error is None:
-        return value
-    try:
-        raise error
-    finally:
-        # An exception that is kept in a variable of its own frame is never freed.
-        del error
-
-
-# --- sockets -----------------------------------------------------------------------------
 
 
 def dial(host: str, port: int, dialing: Dialing, deadline: Deadline, whose: str = "server") -> Any:

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from . import _logging, _tls
-from ._dial import AddrInfo, Dialing, connect_any, dial, dial_unix, lookup
+from ._dial import Dialing, connect_any, dial, dial_unix
 from ._exceptions import (
     WebSocketConnectionClosedException,
     WebSocketProxyConnectionException,
@@ -28,6 +28,7 @@ from ._protocol.proxy import LOOKED_UP_HERE, Tunnel, tunnel_for
 from ._protocol.socks import OTHER_ADDRESS_MAY_HELP
 from ._protocol.tunnel import ConnectTunnel
 from ._protocol.uri import URL, pack_hostname
+from ._resolve import AddrInfo, lookup
 from ._route import Route, choose_proxy, plan, proxy_info
 from ._socket import (
     DEFAULT_SOCKET_OPTION,
