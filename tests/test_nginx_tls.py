@@ -275,6 +275,17 @@ def test_a_session_is_resumed(site: Site, version: str, monkeypatch: pytest.Monk
         ws.close()
 
 
+@pytest.mark.parametrize("version", ["TLS 1.2", "TLS 1.3"])
+def test_a_pin_counts_for_a_resumed_session_too(site: Site, version: str) -> None:
+    name = f"ECDSA, {version}"
+    connect(site, name).close()
+    ws = connect(site, name, fingerprint=site.fingerprints[name])
+    assert ws.sock.session_reused is True
+    ws.close()
+    with pytest.raises(ssl.SSLCertVerificationError, match="another fingerprint"):
+        connect(site, name, fingerprint="0" * 64)
+
+
 def test_a_session_is_not_shared_with_other_checks(site: Site) -> None:
     connect(site, "ECDSA, TLS 1.3").close()
     for sslopt in ({"cert_reqs": ssl.CERT_NONE}, {"check_hostname": False}):

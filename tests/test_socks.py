@@ -140,6 +140,34 @@ def test_what_can_not_be_carried(kind: str, host: str, auth: Any, words: str) ->
     assert "hunter2" not in str(caught.value)
 
 
+def outcome(kind: str, stream: bytes, sizes: list[int]) -> tuple[str, int, bytes]:
+    """What becomes of a tunnel whose answers arrive in pieces of these sizes."""
+    tunnel = tunnel_for(kind, "example.com", 80, ("joe", ""))
+    position, sent = 0, b""
+    while True:
+        sent += tunnel.data_to_send()
+        size = min(sizes[position % len(sizes)], tunnel.read_size)
+        piece = stream[position : position + size]
+        position += len(piece)
+        try:
+            if tunnel.feed(piece):
+                return "stands", position, sent
+        except WebSocketException as error:
+            return str(error), position if piece else -1, sent
+
+
+@given(
+    st.sampled_from(["socks4a", "socks5h"]),
+    st.sampled_from([OK4, b"\5\0" + OK5, b"\5\2\1\0" + OK5, b"\5\0\5\0\0\3\2xy\0\0", b""]),
+    st.binary(max_size=12),
+    st.lists(st.integers(1, 9), min_size=1, max_size=5),
+)
+def test_how_answers_are_cut_makes_no_difference(
+    kind: str, start: bytes, rest: bytes, sizes: list[int]
+) -> None:
+    assert outcome(kind, start + rest, sizes) == outcome(kind, start + rest, [1])
+
+
 @given(st.lists(st.binary(max_size=12), max_size=12), st.sampled_from(["socks4a", "socks5h"]))
 def test_any_answer_comes_to_an_end(answers: list[bytes], kind: str) -> None:
     """A tunnel stands, needs more, or raises an error of the tree; it never hangs or grows."""

@@ -125,8 +125,16 @@ def plan(url: URL, sslopt: Mapping[str, Any], proxy: proxy_info) -> Route:
     chosen = choose_proxy(url.host, url.port, url.secure, proxy)
     if chosen is None:
         return Route(url.host, url.port, tls=tls)
-    proxy_tls = _tls.prepare(proxy.proxy_sslopt, chosen.host) if chosen.type == "https" else None
-    return Route(url.host, url.port, chosen, proxy_tls, tls)
+    return Route(url.host, url.port, chosen, _proxy_tls(chosen, proxy.proxy_sslopt), tls)
+
+
+def _proxy_tls(proxy: Proxy, sslopt: Mapping[str, Any]) -> _tls.Settings | None:
+    if proxy.type != "https":
+        return None
+    try:
+        return _tls.prepare(sslopt, proxy.host, "proxy_sslopt")
+    except WebSocketArgumentException as error:
+        raise WebSocketArgumentException(f"In proxy_sslopt: {error}") from error
 
 
 def choose_proxy(hostname: str, port: int, is_secure: bool, proxy: proxy_info) -> Proxy | None:

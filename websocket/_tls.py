@@ -69,9 +69,10 @@ class Settings(NamedTuple):
     suppress_ragged_eofs: bool
     handshake: bool
     fingerprints: frozenset[bytes] = frozenset()
+    option: str = "sslopt"
 
 
-def prepare(sslopt: Mapping[str, Any], hostname: str) -> Settings:
+def prepare(sslopt: Mapping[str, Any], hostname: str, option: str = "sslopt") -> Settings:
     """Check ``sslopt`` and build what the handshake needs.
 
     Args:
@@ -85,6 +86,7 @@ def prepare(sslopt: Mapping[str, Any], hostname: str) -> Settings:
             fingerprint, in hexadecimal digits with or without colons. It is checked on top of
             everything else; with ``cert_reqs`` CERT_NONE it is all that is checked.
         hostname: the host of the URL.
+        option: the name under which the program gave ``sslopt``, for sentences.
 
     Raises:
         WebSocketArgumentException: an option has a value that can't be used.
@@ -107,6 +109,7 @@ def prepare(sslopt: Mapping[str, Any], hostname: str) -> Settings:
         # A certificate can be compared only once it is there.
         handshake=bool(fingerprints) or bool(sslopt.get("do_handshake_on_connect", True)),
         fingerprints=fingerprints,
+        option=option,
     )
 
 
@@ -335,7 +338,7 @@ def wrap(sock: Any, settings: Settings, deadline: Deadline) -> Any:
         if isinstance(error, TimeoutError) and not isinstance(error, WebSocketTimeoutException):
             raise deadline.error() from error
         if isinstance(error, (SSLError, ConnectionError)):
-            explained(error, settings.server_hostname)
+            explained(error, settings.server_hostname, settings.option)
         raise
     return sock
 

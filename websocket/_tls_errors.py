@@ -100,9 +100,13 @@ def _explain_certificate(error: ssl.SSLCertVerificationError, name: str) -> str:
     return f"The certificate of {name!r} was not accepted: {message or error}."
 
 
-def explained(error: OSError, name: str) -> None:
-    """Put what ``explain`` says into the text of the error."""
-    sentence = explain(error, name)
+def explained(error: OSError, name: str, option: str = "sslopt") -> None:
+    """Put what ``explain`` says into the text of the error.
+
+    Args:
+        option: the name of the option that the program has to set.
+    """
+    sentence = explain(error, name).replace("sslopt", option)
     text = error.strerror or ""
     if sentence not in text:
         error.strerror = f"{text}. {sentence}" if text else sentence
