@@ -48,8 +48,10 @@ def wait_until_in(function: str, thread: threading.Thread) -> None:
     deadline = time.monotonic() + DEADLINE
     while True:
         frame = sys._current_frames().get(thread.ident or 0)
-        if frame is not None and frame.f_code.co_name == function:
-            return
+        while frame is not None:
+            if frame.f_code.co_name == function:
+                return
+            frame = frame.f_back
         assert time.monotonic() < deadline, f"{thread} never came to {function}"
         time.sleep(0.001)
 

@@ -752,7 +752,7 @@ def test_closing_while_another_thread_writes(ca_file: str) -> None:
 
         writer = threading.Thread(target=write)
         writer.start()
-        wait_until_in("select", writer)
+        wait_until_in("wait_ready", writer)
         began = time.monotonic()
         ws.close(timeout=0.2)
         writer.join(DEADLINE)
