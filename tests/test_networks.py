@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from conftest import Certificates
 from support.network import (
     CLIENT_4,
     NOBODY_4,
@@ -92,6 +93,31 @@ def test_a_wire_that_is_cut_without_a_word() -> None:
         began = time.monotonic()
         ws.close(timeout=0.2)
         assert time.monotonic() - began < 5
+
+
+def test_half_a_record_of_tls_stretches_no_timeout(certificates: Certificates) -> None:
+    """The socket is readable all the time, and TLS wants more and more of it."""
+    message = bytes(100_000)
+    with Server(ssl_context=certificates.server) as server, relay(server.port, chunk=64) as wire:
+        ws = websocket.create_connection(
+            wire.url.replace("ws:", "wss:"),
+            sslopt={"ca_certs": certificates.ca_file},
+            timeout=DEADLINE,
+        )
+        wire.rate = 5000
+        ws.send_bytes(message[:10])
+        assert ws.recv() == message[:10]
+        sender = threading.Thread(target=ws.send_bytes, args=(message,))
+        sender.start()
+        began = time.monotonic()
+        for _ in range(3):
+            with pytest.raises(WebSocketTimeoutException):
+                ws.recv(timeout=0.15)
+        assert time.monotonic() - began < 5
+        wire.rate = None
+        assert ws.recv(timeout=DEADLINE) == message
+        sender.join(DEADLINE)
+        ws.close()
 
 
 def test_keepalive_notices_a_wire_that_is_cut() -> None:

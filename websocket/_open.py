@@ -76,7 +76,7 @@ def check_dialing(options: Mapping[str, Any]) -> None:
     Raises:
         TypeError: as Python does for a name that a function does not have.
     """
-    for name in options.keys() - DialingOptions.__annotations__.keys():
+    for name in options.keys() - DialingOptions.__optional_keys__:
         raise TypeError(f"run_forever() got an unexpected keyword argument {name!r}")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import queue
 import socket
 import threading
 from collections.abc import Callable, Iterable
@@ -95,23 +94,21 @@ def _in_time(function: Callable[[], _T], deadline: Deadline | None) -> _T | None
     """What ``function`` returns or raises, None where it takes longer than that."""
     if deadline is None or deadline.timeout is None:
         return function()
-    outcome: queue.SimpleQueue[tuple[_T | None, BaseException | None]] = queue.SimpleQueue()
+    values: list[_T] = []
+    errors: list[BaseException] = []
+    done = threading.Event()
 
     def run() -> None:
         try:
-            outcome.put((function(), None))
+            values.append(function())
         except BaseException as error:
-            outcome.put((None, error))
+            errors.append(error)
+        done.set()
 
     threading.Thread(target=run, name="websocket-resolve", daemon=True).start()
-    try:
-        value, error = outcome.get(timeout=deadline.left())
-    except queue.Empty:
+    if not done.wait(deadline.left()):
         return None
-    if error is None:
-        return value
-    try:
-        raise error
-    finally:
-        # An exception that is kept in a variable of its own frame is never freed.
-        del error
+    if errors:
+        # Taken out: an exception that is kept by its own frame is never freed.
+        raise errors.pop()
+    return values[0]

@@ -34,7 +34,8 @@ class Relay:
         stall_time: float = 0.5,
     ) -> None:
         self._port = port
-        self._delay, self._chunk, self._rate = delay, chunk, rate
+        self._delay, self._chunk = delay, chunk
+        self.rate = rate
         self._stall, self._stall_time = stall, stall_time
         # Cleared, nothing passes: a cable that is out.
         self.connected = threading.Event()
@@ -67,8 +68,8 @@ class Relay:
         with contextlib.suppress(OSError):
             while data := source.recv(self._chunk):
                 line.put((time.monotonic() + self._delay, data))
-                if self._rate is not None:
-                    time.sleep(len(data) / self._rate)
+                if self.rate is not None:
+                    time.sleep(len(data) / self.rate)
         line.put((time.monotonic() + self._delay, b""))
         sender.join()
 
