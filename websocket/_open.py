@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypedDict
 
+from ._dial import Dialing
 from ._exceptions import WebSocketBadStatusException
 from ._handshake import (
     SUPPORTED_REDIRECT_STATUSES,
@@ -16,9 +18,11 @@ from ._logging import warning
 from ._protocol.handshake import redirect_target
 from ._protocol.uri import URL
 from ._socket import sock_opt
+from ._tls_cache import keep_session
 
 _KNOWN = frozenset(
     {
+        "auth",
         "compression",
         "connection",
         "cookie",
@@ -31,15 +35,50 @@ _KNOWN = frozenset(
         "http_proxy_host",
         "http_proxy_port",
         "http_proxy_timeout",
+        "keepalive",
+        "netrc",
         "origin",
+        "proxy",
+        "proxy_sslopt",
         "proxy_type",
         "redirect_limit",
+        "resolver",
         "socket",
+        "socket_factory",
+        "source_address",
         "subprotocols",
         "suppress_host",
         "suppress_origin",
+        "tcp_user_timeout",
     }
 )
+
+_DIALING = ("keepalive", "resolver", "socket_factory", "source_address", "tcp_user_timeout")
+
+
+class DialingOptions(TypedDict, total=False):
+    """What ``run_forever`` hands on to ``WebSocket.connect``, which documents it."""
+
+    auth: Any
+    cookie_jar: Any
+    keepalive: bool | Mapping[str, int] | None
+    netrc: bool | str
+    proxy: str | bool | None
+    proxy_sslopt: Mapping[str, Any] | None
+    resolver: Callable[[str, int], Iterable[Any]] | None
+    socket_factory: Callable[[tuple[str, int], float | None], Any] | None
+    source_address: tuple[str, int] | str | None
+    tcp_user_timeout: float | None
+
+
+def check_dialing(options: Mapping[str, Any]) -> None:
+    """Refuse what is no option of the connection that ``run_forever`` takes beside its own.
+
+    Raises:
+        TypeError: as Python does for a name that a function does not have.
+    """
+    for name in options.keys() - DialingOptions.__optional_keys__:
+        raise TypeError(f"run_forever() got an unexpected keyword argument {name!r}")
 
 
 def open_connection(
@@ -63,16 +102,18 @@ def open_connection(
         warning(f"connect() has no option {name!r}: it changes nothing")
     limit = options.pop("redirect_limit", 3)
     prepared = options.pop("socket", None)
+    dialing = _dialing(sockets, options)
     target = URL.parse(url)
     while True:
         sock, address = connect(
-            url, sockets, proxy_info(**options), prepared, options.get("deadline")
+            url, sockets, proxy_info(**options), prepared, options.get("deadline"), dialing
         )
         try:
             response = handshake(sock, target, *address, **options)
             if response.status not in SUPPORTED_REDIRECT_STATUSES:
+                keep_session(sock)
                 return sock, response
-            if prepared is not None:
+            if prepared is not None or target.unix_path is not None:
                 raise _not_followed(response, "a prepared socket leads to one server only")
             if limit <= 0:
                 raise _not_followed(response, "redirect_limit is reached")
@@ -85,6 +126,11 @@ def open_connection(
         limit -= 1
         options = redirect_options(options, target, following)
         url, target = str(following), following
+
+
+def _dialing(sockets: sock_opt, options: dict[str, Any]) -> Dialing:
+    chosen = {name: options.pop(name) for name in _DIALING if name in options}
+    return Dialing(sockets.sockopt, **chosen)
 
 
 def _not_followed(response: handshake_response, why: str) -> WebSocketBadStatusException:
