@@ -433,9 +433,8 @@ def test_ragged_ends(ragged: bool, ca_file: str) -> None:
     context = server_context(version=ssl.TLSVersion.TLSv1_2)
 
     def cut(peer: socket.socket) -> None:
-        wrapped = context.wrap_socket(peer, server_side=True)
-        wrapped.recv(1)
-        wrapped.close()
+        with context.wrap_socket(peer, server_side=True) as wrapped:
+            wrapped.recv(1)
 
     with (
         serve(cut) as server,
@@ -715,13 +714,12 @@ def test_a_certificate_of_the_client_is_missed_after_the_handshake(ca_file: str)
     context.verify_mode = ssl.CERT_REQUIRED
 
     def demand(peer: socket.socket) -> None:
-        wrapped = context.wrap_socket(peer, server_side=True, do_handshake_on_connect=False)
-        with pytest.raises(ssl.SSLError):
-            wrapped.do_handshake()
-        # What is unread at the end would reset the connection, and the alert be lost.
-        while socket.socket.recv(wrapped, 4096):
-            pass
-        wrapped.close()
+        with context.wrap_socket(peer, server_side=True, do_handshake_on_connect=False) as wrapped:
+            with pytest.raises(ssl.SSLError):
+                wrapped.do_handshake()
+            # What is unread at the end would reset the connection, and the alert be lost.
+            while socket.socket.recv(wrapped, 4096):
+                pass
 
     with (
         serve(demand) as server,
