@@ -6,19 +6,23 @@ import inspect
 import logging
 import threading
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ._abnf import ABNF
 from ._core import WebSocket, _normalize_close_reason
 from ._dispatcher import Dispatcher, DispatcherBase, SSLDispatcher, WrappedDispatcher
 from ._exceptions import WebSocketConnectionClosedException, WebSocketException
 from ._keepalive import check_settings
+from ._open import DialingOptions, check_dialing
 from ._protocol.connection import DEFAULT_MAX_SIZE, Payload, close_payload
 from ._protocol.extensions import Extension
 from ._protocol.frames import OP_BINARY, OP_TEXT
 from ._protocol.messages import Close, parse_close
 from ._run import Run
 from ._socket import getdefaulttimeout
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 __all__ = ["WebSocketApp", "setReconnect", "set_reconnect"]
 
@@ -219,6 +223,7 @@ class WebSocketApp:
         redirect_limit: int = 3,
         max_size: int | None = DEFAULT_MAX_SIZE,
         compression: str | Extension | None = None,
+        **dialing: Unpack[DialingOptions],
     ) -> bool:
         """Connect and call back until the connection ends.
 
@@ -240,6 +245,9 @@ class WebSocketApp:
                 ``buffwrite``; ``rel`` is one. Where its ``read`` returns at once, so does
                 ``run_forever``.
             reconnect: seconds between attempts to connect again; 0 for none.
+            **dialing: ``proxy``, ``proxy_sslopt``, ``source_address``, ``keepalive``,
+                ``tcp_user_timeout``, ``socket_factory``, ``resolver``, ``auth``, ``netrc``,
+                ``cookie_jar``: see ``WebSocket.connect``.
 
         Returns:
             True if the connection could not be made or was lost, False if it was closed.
@@ -249,6 +257,7 @@ class WebSocketApp:
             WebSocketException: this app is running already.
         """
         check_settings(ping_interval, ping_timeout)
+        check_dialing(dialing)
         if RECONNECT if reconnect is None else reconnect:
             _logger.warning("reconnect is not available in this version: connecting once")
         if self._run is not None or self.sock is not None:
@@ -280,6 +289,7 @@ class WebSocketApp:
             "suppress_host": suppress_host,
             "socket": self.prepared_socket,
             "redirect_limit": redirect_limit,
+            **dialing,
         }
         run = Run(self, ws, (ping_interval, ping_timeout), ping_payload)
         self._begin(run, ws)

@@ -10,6 +10,7 @@
     ├── WebSocketTimeoutException             a deadline or timeout passed
     │   └── WebSocketWouldBlockException      ... of 0 s; also a BlockingIOError
     ├── WebSocketProxyException               the proxy refused, or its settings make no sense
+    │   ├── WebSocketProxyConnectionException the proxy can't be reached; also an OSError
     │   └── WebSocketProxyTypeException       also a ValueError
     ├── WebSocketBadStatusException           the server answered with another status than 101
     ├── WebSocketHandshakeException           the server's answer is no valid opening handshake
@@ -23,7 +24,7 @@ earlier releases catch.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "WebSocketMessageTooBigException",
     "WebSocketPayloadException",
     "WebSocketProtocolException",
+    "WebSocketProxyConnectionException",
     "WebSocketProxyException",
     "WebSocketProxyTypeException",
     "WebSocketTimeoutException",
@@ -111,7 +113,37 @@ class WebSocketWouldBlockException(WebSocketTimeoutException, BlockingIOError):
 
 
 class WebSocketProxyException(WebSocketException):
-    """The proxy refused or failed, or the proxy settings make no sense."""
+    """The proxy refused or failed, or the proxy settings make no sense.
+
+    Attributes:
+        status_code: the HTTP status, or the reply code of a SOCKS proxy; None where there was
+            no answer.
+        resp_headers: the headers of an HTTP proxy's answer, names in lower case, or None.
+        resp_body: the start of an HTTP proxy's answer behind its head, at most 64 KiB, or None.
+        auth_schemes: the kinds of authentication that the proxy asked for, such as
+            ``("Basic", "Digest")``.
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        status_code: int | None = None,
+        resp_headers: Mapping[str, str] | None = None,
+        resp_body: bytes | None = None,
+        auth_schemes: Sequence[str] = (),
+    ):
+        super().__init__(message)
+        self.status_code = status_code
+        self.resp_headers = resp_headers
+        self.resp_body = resp_body
+        self.auth_schemes = tuple(auth_schemes)
+
+
+class WebSocketProxyConnectionException(WebSocketProxyException, OSError):
+    """The proxy can't be reached. ``errno`` is that of the system's error, its ``__cause__``."""
+
+    # OSError would look for an errno among its arguments.
+    __str__ = Exception.__str__
 
 
 class WebSocketProxyTypeException(WebSocketProxyException, ValueError):

@@ -16,6 +16,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, NoReturn
 
+from ._auth import authorization_for
 from ._cookiejar import SimpleCookieJar
 from ._exceptions import (
     WebSocketBadStatusException,
@@ -43,7 +44,9 @@ from ._protocol.handshake import (
 from ._protocol.http11 import Headers, ResponseHead, ResponseReader
 from ._protocol.uri import URL, pack_hostname
 from ._socket import DEFAULT_SOCKET_OPTION, Deadline, recv, send
-from ._ssl_compat import HAVE_SSL, ssl
+from ._ssl_compat import SSLError
+from ._tls_errors import explain
+from ._transport import is_tls
 
 __all__ = [
     "DEFAULT_SOCKET_OPTION",
@@ -113,9 +116,9 @@ def handshake(
         **options: ``header`` (dict, list, or a callable that returns one), ``host``,
             ``origin``, ``suppress_origin``, ``suppress_host``, ``subprotocols``,
             ``connection``, ``compression``, ``cookie``, ``cookie_jar`` (a
-            :class:`SimpleCookieJar` or an ``http.cookiejar.CookieJar``) and ``deadline`` (for
-            all of it; None leaves the socket's own timeout to each step). Other options are
-            ignored.
+            :class:`SimpleCookieJar` or an ``http.cookiejar.CookieJar``), ``auth``, ``netrc``
+            and ``deadline`` (for all of it; None leaves the socket's own timeout to each step).
+            Other options are ignored.
 
     Returns:
         The response, if its status is 101 or one of SUPPORTED_REDIRECT_STATUSES. A redirect
@@ -197,14 +200,15 @@ def redirect_options(options: Mapping[str, Any], old: URL, new: URL) -> dict[str
     """``options`` for the next request when a redirect leads from ``old`` to ``new``.
 
     To another origin (scheme, host or port) go neither Authorization nor Cookie nor
-    Proxy-Authorization headers nor the ``cookie`` option, nor the ``host`` option, which
-    names the old host. Credentials of the URL are left behind by :func:`redirect_target`.
+    Proxy-Authorization headers nor the options ``cookie`` and ``auth``, nor the ``host``
+    option, which names the old host. Credentials of the URL are left behind by
+    :func:`redirect_target`.
     """
     result = dict(options)
     if old.origin == new.origin:
         return result
-    result.pop("cookie", None)
-    result.pop("host", None)
+    for name in ("auth", "cookie", "host"):
+        result.pop(name, None)
     header = result.get("header")
     if callable(header):
         result["header"] = lambda: _without_secrets(header())
@@ -256,6 +260,7 @@ def _prepare(
         connection=options.get("connection"),
         subprotocols=options.get("subprotocols"),
         cookie="; ".join(filter(None, [_jar_cookies(jar, target, cookie), cookie])),
+        authorization=authorization_for(target, options.get("auth"), options.get("netrc")),
         extensions=() if extension is None else (extensions.offer(extension),),
     )
 
@@ -329,20 +334,31 @@ def _read_head(
         try:
             reader.feed_eof()
         except WebSocketConnectionClosedException as told:
-            raise told from lost
+            raise _with_alert(told, lost, sock) from lost
     assert reader.head is not None
     dump("response header", reader.head.text)
     return reader.head, rest
 
 
+def _with_alert(
+    told: WebSocketConnectionClosedException, lost: BaseException, sock: Any
+) -> WebSocketConnectionClosedException:
+    """``told``, with what TLS has to say: in TLS 1.3, a server looks at the client's certificate
+    only after the client has finished its handshake."""
+    cause = lost.__cause__
+    if not isinstance(cause, SSLError) or not getattr(cause, "reason", None):
+        return told
+    return WebSocketConnectionClosedException(f"{told} {explain(cause, sock.server_hostname)}")
+
+
 def _feed(sock: Any, reader: ResponseReader, size: int) -> bytes:
     """Read once; return what of it lies behind the head of a 101."""
-    if not isinstance(sock, socket.socket):
-        reader.feed(recv(sock, size))
-        return reader.rest
-    if HAVE_SSL and isinstance(sock, ssl.SSLSocket):
+    if is_tls(sock):
         # TLS can't look ahead; but what it has decrypted stays with it, and costs no call.
         reader.feed(recv(sock, 1))
+        return reader.rest
+    if not isinstance(sock, socket.socket):
+        reader.feed(recv(sock, size))
         return reader.rest
     ahead: Any = _Ahead(sock)
     seen = recv(ahead, size)

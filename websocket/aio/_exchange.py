@@ -60,11 +60,12 @@ class Exchange(asyncio.Protocol):
     def send(self, data: bytes) -> None:
         self.transport.write(data)
 
-    async def receive(self, seconds: float | None = None) -> bytes:
+    async def receive(self, seconds: float | None = None, size: int = _MAX_PENDING) -> bytes:
         """What has come, at least a byte; empty at the end of the stream.
 
         Parameters:
             seconds: how long to wait, None for no limit.
+            size: the most bytes to take; the rest stays for the next step.
 
         Raises:
             WebSocketTimeoutException: nothing came in time.
@@ -77,11 +78,11 @@ class Exchange(asyncio.Protocol):
             if self._ended:
                 return b""
             await self._waiters.wait(until)
-        return self._taken()
+        return self._taken(size)
 
-    def _taken(self) -> bytes:
-        data = bytes(self._pending)
-        self._pending.clear()
+    def _taken(self, size: int) -> bytes:
+        data = bytes(self._pending[:size])
+        del self._pending[:size]
         if self._paused:
             self._paused = False
             self.transport.resume_reading()
@@ -113,7 +114,7 @@ class Exchange(asyncio.Protocol):
         transport.set_protocol(driver)
         driver.connection_made(transport)
         announce()
-        driver.feed(rest + self._taken())
+        driver.feed(rest + self._taken(len(self._pending)))
         if self._lost:
             driver.connection_lost(self._error)
         elif self._ended:

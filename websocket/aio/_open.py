@@ -9,7 +9,7 @@ from typing import NamedTuple
 from .._exceptions import WebSocketConnectionClosedException, WebSocketException
 from .._handshake import _BODY_WAIT, Opening, bad_status, handshake_response
 from .._logging import dump
-from .._open import Route
+from .._open import Destination
 from .._protocol.handshake import ClientRequest
 from .._protocol.http11 import ResponseHead
 from .._socket import Deadline
@@ -47,25 +47,25 @@ async def open_connection(url: str, settings: Settings) -> Opened:
         what ``connect`` raises. Nothing is left open then.
     """
     deadline = Deadline(settings.timeout)
-    route = Route(url, settings.dial)
+    there = Destination(url, settings.dial, settings.sockets)
     while True:
         exchange: Exchange | None = None
         try:
-            opening = Opening(route.target, route.options)
+            opening = Opening(there.target, there.options)
             async with _before(deadline):
-                exchange = await dial(route, settings.sockets, deadline)
+                exchange = await dial(there, settings.sockets, deadline)
                 exchange.send(opening.request.data)
                 head = await _read_head(opening, exchange)
             response = await _judge(opening, exchange, head, deadline)
-            if not route.redirected(response):
+            if not there.redirected(response):
                 return Opened(opening.request, response, exchange)
             exchange.transport.abort()
         except BaseException:
             # What the program handed over is the connection's from the beginning.
             if exchange is not None:
                 exchange.transport.abort()
-            elif hasattr(route.prepared, "close"):
-                route.prepared.close()
+            elif hasattr(there.prepared, "close"):
+                there.prepared.close()
             raise
 
 

@@ -30,6 +30,15 @@ class Options(TypedDict, total=False):
     subprotocols: Sequence[str] | None
     compression: str | Extension | None
     redirect_limit: int
+    auth: Any
+    netrc: bool | str
+    keepalive: bool | Mapping[str, int] | None
+    tcp_user_timeout: float | None
+    source_address: tuple[str, int] | str | None
+    resolver: Callable[[str, int], Iterable[Any]] | None
+    socket_factory: Callable[[tuple[str, int], float | None], Any] | None
+    proxy: str | bool | None
+    proxy_sslopt: Mapping[str, Any] | None
     socket: Any
     sockopt: Any
     sslopt: Mapping[str, Any] | None
