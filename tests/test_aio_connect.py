@@ -237,13 +237,21 @@ def test_redirects_and_cookies() -> None:
             run(greet(server.url, cookie_jar=jar, redirect_limit=0))
 
 
-def test_the_trace(caplog: pytest.LogCaptureFixture) -> None:
+class Lines(logging.Handler):
+    """Keeps what is logged."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(record.getMessage())
+
+
+def test_the_trace() -> None:
     text = "x" * 100_000
-    before = websocket.isEnabledForTrace()
-    websocket.enableTrace(True, handler=logging.NullHandler(), level="DEBUG")
-    caplog.set_level(logging.DEBUG, "websocket")
-    logger = logging.getLogger("websocket")
-    logger.propagate = True
+    handler = Lines()
+    websocket.enableTrace(True, handler=handler, level="DEBUG")
     try:
         with Server() as server:
 
@@ -256,8 +264,8 @@ def test_the_trace(caplog: pytest.LogCaptureFixture) -> None:
 
             run(main())
     finally:
-        websocket.enableTrace(before)
-    traced = [record.getMessage() for record in caplog.records]
+        websocket.enableTrace(False)
+    traced = handler.lines
     assert "--- request header ---" in traced
     assert "--- response header ---" in traced
     assert f"recv: {frame(TEXT, text.encode())!r}" in traced

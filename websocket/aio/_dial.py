@@ -7,6 +7,7 @@ Where to go is decided in ``_route``, in which order addresses are dialled in
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 from collections.abc import Sequence
 from functools import partial
@@ -35,7 +36,7 @@ from .._ssl_compat import SSLError
 from .._tls_errors import explained
 from .._url import Proxy
 from ._exchange import Exchange
-from ._timeout import timeout
+from ._timeout import before
 
 
 async def dial(there: Destination, sockets: sock_opt, deadline: Deadline) -> Exchange:
@@ -44,7 +45,7 @@ async def dial(there: Destination, sockets: sock_opt, deadline: Deadline) -> Exc
     Args:
         there: where to, and how.
         sockets: options of the socket and of TLS.
-        deadline: for the TLS handshake; everything else is cut off by the caller.
+        deadline: for all of it.
 
     Raises:
         as the blocking dialer does. Nothing is left open then.
@@ -57,13 +58,14 @@ async def dial(there: Destination, sockets: sock_opt, deadline: Deadline) -> Exc
     # Mistakes in the options are found before anybody is dialled.
     route = plan(there.target, sockets.sslopt, proxy)
     if route.proxy is not None:
-        exchange = await _through_proxy(route, route.proxy, there.dialing, proxy.proxy_timeout)
-    elif route.unix_path is not None:
-        exchange = await _adopt(await _open_unix(route.unix_path, there.dialing))
+        limit = deadline.sooner(proxy.proxy_timeout)
+        exchange = await _through_proxy(route, route.proxy, there.dialing, limit)
     else:
-        exchange = await _adopt(await _open(route.host, route.port, there.dialing))
+        async with before(deadline):
+            exchange = await _adopt(await _open_route(route, there.dialing))
     if route.tls is not None:
-        await _start_tls(exchange, route.tls, deadline)
+        async with before(deadline):
+            await _start_tls(exchange, route.tls, deadline)
     return exchange
 
 
@@ -111,6 +113,12 @@ async def _lookup(host: str, port: int, whose: str, dialing: Dialing) -> list[Ad
     if dialing.resolver is None and _is_numeric(host):
         return find()
     return await asyncio.get_running_loop().run_in_executor(None, find)
+
+
+async def _open_route(route: Route, dialing: Dialing) -> Any:
+    if route.unix_path is not None:
+        return await _open_unix(route.unix_path, dialing)
+    return await _open(route.host, route.port, dialing)
 
 
 async def _open(host: str, port: int, dialing: Dialing, whose: str = "server") -> Any:
@@ -186,25 +194,25 @@ async def _connected(sock: socket.socket, where: Any) -> socket.socket:
         await asyncio.get_running_loop().sock_connect(sock, where)
     except BaseException as error:
         sock.close()
-        if type(error) is OSError and error.errno is None:
+        if not isinstance(error, OSError) or (error.errno is None and not isinstance(where, str)):
+            raise
+        if error.errno is None:
             raise WebSocketArgumentException(
                 f"{where!r} is no Unix socket's path: {error}"
             ) from error
-        raise
+        # Each loop has words of its own for it; these are the system's.
+        raise OSError(error.errno, os.strerror(error.errno)) from error
     return sock
 
 
 # --- proxies -----------------------------------------------------------------------------
 
 
-async def _through_proxy(
-    route: Route, proxy: Proxy, dialing: Dialing, seconds: float | None
-) -> Exchange:
+async def _through_proxy(route: Route, proxy: Proxy, dialing: Dialing, limit: Deadline) -> Exchange:
     """Connect to the proxy and have it connect to the server."""
     name = f"{pack_hostname(proxy.host)}:{proxy.port}"
-    limit = Deadline(seconds)
     try:
-        async with timeout(limit.timeout):
+        async with before(limit):
             targets = await _targets(route, proxy, dialing)
             for target in targets:
                 tunnel = tunnel_for(proxy.type, target, route.port, proxy.auth, name=name)
@@ -214,12 +222,8 @@ async def _through_proxy(
                     last = target is targets[-1]
                     if last or error.status_code not in OTHER_ADDRESS_MAY_HELP:
                         raise
-    except TimeoutError as error:
-        if error.errno is not None or not limit.expired:
-            raise
-        raise WebSocketTimeoutException(
-            f"{limit.error()} The proxy {name} did not answer."
-        ) from error
+    except WebSocketTimeoutException as error:
+        raise WebSocketTimeoutException(f"{error} The proxy {name} did not answer.") from error
     raise AssertionError("a name has addresses")
 
 

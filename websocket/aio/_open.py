@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import Callable
 from typing import NamedTuple
 
 from .._exceptions import WebSocketConnectionClosedException, WebSocketException
@@ -17,7 +17,7 @@ from ._dial import dial
 from ._driver import Driver
 from ._exchange import Exchange
 from ._options import Settings
-from ._timeout import timeout
+from ._timeout import before
 
 
 class Opened(NamedTuple):
@@ -52,8 +52,8 @@ async def open_connection(url: str, settings: Settings) -> Opened:
         exchange: Exchange | None = None
         try:
             opening = Opening(there.target, there.options)
-            async with _before(deadline):
-                exchange = await dial(there, settings.sockets, deadline)
+            exchange = await dial(there, settings.sockets, deadline)
+            async with before(deadline):
                 exchange.send(opening.request.data)
                 head = await _read_head(opening, exchange)
             response = await _judge(opening, exchange, head, deadline)
@@ -67,18 +67,6 @@ async def open_connection(url: str, settings: Settings) -> Opened:
             elif hasattr(there.prepared, "close"):
                 there.prepared.close()
             raise
-
-
-@contextlib.asynccontextmanager
-async def _before(deadline: Deadline) -> AsyncGenerator[None]:
-    try:
-        async with timeout(deadline.left()):
-            yield
-    except TimeoutError as error:
-        # An errno is the kernel's: it has given an address up.
-        if error.errno is not None or not deadline.expired:
-            raise
-        raise deadline.error() from error
 
 
 async def _judge(

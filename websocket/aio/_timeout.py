@@ -1,10 +1,14 @@
-"""``asyncio.timeout``, also where Python does not have it yet."""
+"""What may last until a deadline; ``asyncio.timeout``, also where Python does not have it yet."""
 
 from __future__ import annotations
 
+import contextlib
 import sys
+from collections.abc import AsyncGenerator
 
-__all__ = ["timeout"]
+from .._socket import Deadline
+
+__all__ = ["before", "timeout"]
 
 if sys.version_info >= (3, 11):
     from asyncio import timeout
@@ -40,3 +44,20 @@ else:
                 self._timer.cancel()
             if self._over and kind is asyncio.CancelledError:
                 raise TimeoutError from error
+
+
+@contextlib.asynccontextmanager
+async def before(deadline: Deadline) -> AsyncGenerator[None]:
+    """Cancels what runs inside when the deadline has passed.
+
+    Raises:
+        WebSocketTimeoutException: it has.
+    """
+    try:
+        async with timeout(deadline.left()):
+            yield
+    except TimeoutError as error:
+        # An errno is the kernel's: it has given an address up.
+        if error.errno is not None or not deadline.expired:
+            raise
+        raise deadline.error() from error
