@@ -46,6 +46,7 @@ LEVELS = {
     "_core": 3,
     "_run": 3,
     "_app": 3,
+    "aio": 3,
     "testing": 3,
     # what the package exports, and the program on top of it
     "__init__": 4,

@@ -83,7 +83,18 @@ class WebSocketPayloadException(WebSocketException):
 
 
 class WebSocketConnectionClosedException(WebSocketException):
-    """The connection is closed, or the peer went away without a closing handshake."""
+    """The connection is closed, or the peer went away without a closing handshake.
+
+    Attributes:
+        code: the code of the peer's Close frame, 1005 if that had none; None where no Close
+            came, or where the one who raised this can't tell.
+        reason: the reason of the peer's Close frame, or None.
+    """
+
+    def __init__(self, *args: object, code: int | None = None, reason: str | None = None):
+        super().__init__(*args)
+        self.code = code
+        self.reason = reason
 
 
 class WebSocketTimeoutException(WebSocketException):

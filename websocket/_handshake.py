@@ -133,28 +133,67 @@ def handshake(
     """
     if resource is None:
         url, hostname, port, resource = "", url, hostname, port
-    target = _target(url, hostname, port, resource)
-    jar = _cookie_jar(options.get("cookie_jar"))
-    extension = extension_of(options.get("compression"))
-    request = _prepare(target, options, jar, extension)
+    opening = Opening(_target(url, hostname, port, resource), options)
     deadline: Deadline | None = options.get("deadline")
-    dump("request header", request.text)
-    reader = ResponseReader()
     with _deadlines(sock, deadline) as arm:
-        _send_all(sock, request.data, arm)
-        head, rest = _read_head(sock, reader, arm)
-    jar.store(target, head.headers.get_all("set-cookie"))
-    if head.status not in SUCCESS_STATUSES:
-        _refused(sock, reader, head, deadline)
-    subprotocol = codec = None
-    if head.status == HTTPStatus.SWITCHING_PROTOCOLS:
-        subprotocol = _judge(head, request, options, rest)
-        codec = agreed_extension(head, extension, rest)
-    response = handshake_response(head.status, head.headers, subprotocol)
-    response.head = head
-    response.rest = rest
-    response.codec = codec
-    return response
+        _send_all(sock, opening.request.data, arm)
+        head, rest = _read_head(sock, opening.reader, arm)
+    if not opening.noted(head):
+        _refused(sock, opening.reader, head, deadline)
+    return opening.judged(head, rest)
+
+
+class Opening:
+    """One opening handshake, whatever carries it: what to send, and what the answer is worth.
+
+    Parameters:
+        target: where the request goes.
+        options: those of :func:`handshake`.
+
+    Attributes:
+        request: what to send.
+        reader: takes what comes back.
+
+    Raises:
+        WebSocketArgumentException: an option can't be used.
+    """
+
+    def __init__(self, target: URL, options: Mapping[str, Any]) -> None:
+        self._target = target
+        self._options = options
+        self._jar = _cookie_jar(options.get("cookie_jar"))
+        self._extension = extension_of(options.get("compression"))
+        self.request = _prepare(target, options, self._jar, self._extension)
+        self.reader = ResponseReader()
+        dump("request header", self.request.text)
+
+    def noted(self, head: ResponseHead) -> bool:
+        """Keep the cookies of the answer; False if its status is a refusal.
+
+        The body of a refusal explains it, and is worth some waiting.
+        """
+        self._jar.store(self._target, head.headers.get_all("set-cookie"))
+        return head.status in SUCCESS_STATUSES
+
+    def judged(self, head: ResponseHead, rest: bytes) -> handshake_response:
+        """The answer, if it is a 101 that holds what was asked for, or a redirect.
+
+        Args:
+            head: the head of the answer.
+            rest: what came behind it.
+
+        Raises:
+            WebSocketHandshakeException: the answer is no valid opening handshake.
+        """
+        subprotocol = codec = None
+        if head.status == HTTPStatus.SWITCHING_PROTOCOLS:
+            subprotocol = _judge(head, self.request, self._options, rest)
+            codec = agreed_extension(head, self._extension, rest)
+        response = handshake_response(head.status, head.headers, subprotocol)
+        response.head = head
+        response.rest = rest
+        response.codec = codec
+        return response
 
 
 def redirect_options(options: Mapping[str, Any], old: URL, new: URL) -> dict[str, Any]:
@@ -353,10 +392,11 @@ def _refused(
             while not reader.done:
                 arm()
                 reader.feed(recv(sock, _READ_SIZE))
-    raise _bad_status(head, reader.body)
+    raise bad_status(head, reader.body)
 
 
-def _bad_status(head: ResponseHead, body: bytes) -> WebSocketBadStatusException:
+def bad_status(head: ResponseHead, body: bytes) -> WebSocketBadStatusException:
+    """The exception for a status that is neither 101 nor a redirect."""
     shown = dict(head.headers)
     if "set-cookie" in shown:
         shown["set-cookie"] = "***"
