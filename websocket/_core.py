@@ -421,10 +421,12 @@ class WebSocket:
         Returns:
             the size of all frames in bytes.
 
+        Half a message is never left for a whole one: where an error comes after the first
+        piece was sent, the connection is closed, with code 1011 if there is still time for a
+        Close frame.
+
         Raises:
-            what ``source`` raises, and what ``send`` does. Half a message is never left for a
-            whole one: unless nothing was sent yet, the connection is closed then, with code
-            1011 where there is still time for a Close frame.
+            what ``source`` raises, and what ``send`` does.
             WebSocketArgumentException: another opcode, or none where there is no piece.
         """
         stream = self._open_stream()
@@ -555,20 +557,19 @@ class WebSocket:
         are overridden, get whole frames.
 
         A message left in the middle is skipped by whatever receives next. Only one thread may
-        receive meanwhile.
+        receive meanwhile. What ``recv`` raises comes while iterating.
 
         Parameters:
             timeout: seconds for each piece, 0 to take only what is there already. None: the
                 connection's timeout, which counts anew with each read.
 
         Returns:
-            an iterator over pieces: all str for text, all bytes for binary. An empty message
+            an iterator over pieces, all str for text, all bytes for binary. An empty message
             has one, empty piece. There is no piece at all where the server closed the
             connection.
 
         Raises:
-            what ``recv`` raises, while iterating. After WebSocketTimeoutException the
-            iteration can go on.
+            WebSocketTimeoutException: no piece came in time; the iteration can go on.
             WebSocketConnectionClosedException: also where the server closed the connection in
                 the middle of the message.
         """
