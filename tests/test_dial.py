@@ -206,6 +206,12 @@ def test_a_resolver_of_the_program(face: Face) -> None:
         assert asked == [("service.consul", server.port)]
 
 
+@pytest.mark.parametrize("entry", [5, ("127.0.0.1", 80), None])
+def test_a_resolver_that_returns_something_else(entry: Any) -> None:
+    with pytest.raises(WebSocketArgumentException, match="resolver must return"):
+        websocket.create_connection("ws://a.example/", resolver=lambda *_: [entry], timeout=5)
+
+
 def test_a_resolver_that_finds_nothing() -> None:
     with pytest.raises(WebSocketAddressException, match="has no address"):
         websocket.create_connection("ws://a.example/", resolver=lambda host, port: [], timeout=5)
