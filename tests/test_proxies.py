@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 from conftest import Certificates
-from faces import FACES, Face
+from faces import FACES, Face, skip_unless_tls_in_tls
 from loopback import DEADLINE, read_until, serve, unused_port, wait_for_end
 from support.connect_proxy import ConnectProxy, connect_proxy
 from support.socks_proxy import socks_proxy
@@ -96,6 +96,8 @@ def test_a_proxy_as_a_url(face: Face, kind: str, secure: bool, certificates: Cer
     ):
         if secure:
             options["sslopt"] = {"ca_certs": certificates.ca_file}
+        if secure and kind == "https":
+            skip_unless_tls_in_tls(face)
         echo_through(face, server.url, proxy=url, **options)
         assert len(proxy.requests) == 1
 
