@@ -206,6 +206,12 @@ def test_a_resolver_of_the_program(face: Face) -> None:
         assert asked == [("service.consul", server.port)]
 
 
+@pytest.mark.parametrize("entry", [5, ("127.0.0.1", 80), None])
+def test_a_resolver_that_returns_something_else(entry: Any) -> None:
+    with pytest.raises(WebSocketArgumentException, match="resolver must return"):
+        websocket.create_connection("ws://a.example/", resolver=lambda *_: [entry], timeout=5)
+
+
 def test_a_resolver_that_finds_nothing() -> None:
     with pytest.raises(WebSocketAddressException, match="has no address"):
         websocket.create_connection("ws://a.example/", resolver=lambda host, port: [], timeout=5)
@@ -251,6 +257,13 @@ def test_options_by_name() -> None:
         assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
 
 
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="needs TCP_USER_TIMEOUT")
+def test_endless_and_very_long_times() -> None:
+    assert Dialing(tcp_user_timeout=float("inf")).options() == []
+    with options_of(tcp_user_timeout=10**9) as sock:
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 2**31 - 1
+
+
 def test_an_option_that_this_system_lacks(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -264,10 +277,12 @@ def test_an_option_that_this_system_lacks(
     [
         ("keepalive", {"idel": 5}),
         ("keepalive", {"idle": 0}),
+        ("keepalive", {"idle": 2**40}),
         ("keepalive", {"idle": "5"}),
         ("keepalive", 5),
         ("tcp_user_timeout", -1),
         ("source_address", 5),
+        ("source_address", ("127.0.0.1", 70000)),
         ("source_address", ("127.0.0.1", "80")),
         ("source_address", ("a", 1, 2)),
         ("socket_factory", "x"),

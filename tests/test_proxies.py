@@ -493,6 +493,24 @@ def test_an_https_proxy_with_an_unknown_certificate(certificates: Certificates) 
         )
 
 
+def test_a_server_without_tls_behind_an_https_proxy(certificates: Certificates) -> None:
+    def plain(peer: socket.socket) -> None:
+        peer.sendall(b"HTTP/1.1 400 This is no TLS\r\n\r\n")
+        wait_for_end(peer)
+
+    with serve(plain) as server, connect_proxy(tls=certificates.server) as proxy:
+        began = time.monotonic()
+        with pytest.raises(ssl.SSLError, match="is not TLS; use ws://"):
+            websocket.create_connection(
+                f"wss://127.0.0.1:{server.port}/",
+                proxy=f"https://localhost:{proxy.port}",
+                proxy_sslopt={"ca_certs": certificates.ca_file},
+                timeout=DEADLINE,
+            )
+        # At its first bytes, not at the end of a record that never comes.
+        assert time.monotonic() - began < DEADLINE / 2
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [

@@ -63,6 +63,19 @@ def test_options_that_can_not_be_compared() -> None:
     assert made[0] is not made[1]
 
 
+def test_contexts_with_a_lock_of_their_own_are_not_shared(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Truststore:
+        class SSLContext(ssl.SSLContext):
+            pass
+
+    monkeypatch.setitem(sys.modules, "truststore", Truststore)
+    made = [prepare({}, "a.example").context for _ in range(2)]
+    assert all(isinstance(context, Truststore.SSLContext) for context in made)
+    assert made[0] is not made[1]
+
+
 def test_the_store_is_bounded(tmp_path: Path) -> None:
     path = ca_file(tmp_path)
     contexts = [

@@ -32,6 +32,8 @@ _KEEPALIVE: Final = {
     "interval": ("TCP_KEEPINTVL",),
     "count": ("TCP_KEEPCNT",),
 }
+_MAX_KEEPALIVE: Final = 32767  # what Linux takes at most
+_MAX_OPTION: Final = 2**31 - 1
 # connect_ex on a non-blocking socket: under way.
 _UNDER_WAY: Final = {errno.EINPROGRESS, errno.EWOULDBLOCK, getattr(errno, "WSAEWOULDBLOCK", -1)}
 
@@ -65,7 +67,6 @@ class Dialing:
     resolver: Callable[[str, int], Iterable[Any]] | None = None
 
     def __post_init__(self) -> None:
-        check_timeout(self.tcp_user_timeout, "tcp_user_timeout")
         for name in ("socket_factory", "resolver"):
             value = getattr(self, name)
             if value is not None and not callable(value):
@@ -76,12 +77,13 @@ class Dialing:
     def options(self) -> list[tuple[int, int, int]]:
         """What ``keepalive`` and ``tcp_user_timeout`` mean for ``setsockopt``."""
         options = _keepalive_options(self.keepalive)
-        if self.tcp_user_timeout is not None:
+        seconds = check_timeout(self.tcp_user_timeout, "tcp_user_timeout")
+        if seconds is not None:
             number = getattr(socket, "TCP_USER_TIMEOUT", None)
             if number is None:
                 _logging.warning("tcp_user_timeout was ignored: this system does not have it")
             else:
-                options.append((socket.IPPROTO_TCP, number, int(self.tcp_user_timeout * 1000)))
+                options.append((socket.IPPROTO_TCP, number, min(int(seconds * 1000), _MAX_OPTION)))
         return options
 
     def source(self) -> tuple[str, int] | None:
@@ -94,7 +96,7 @@ class Dialing:
             host, port = pair
         except (TypeError, ValueError):
             host, port = None, None
-        if not isinstance(host, str) or not isinstance(port, int):
+        if not isinstance(host, str) or not isinstance(port, int) or not 0 <= port < 65536:
             raise WebSocketArgumentException(
                 f"source_address must be (host, port) or a host, not {given!r}"
             )
@@ -110,9 +112,9 @@ def _keepalive_options(keepalive: Any) -> list[tuple[int, int, int]]:
         )
     options = [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)]
     for name, value in cast("Mapping[str, Any]", keepalive).items():
-        if name not in _KEEPALIVE or not isinstance(value, int) or value < 1:
+        if name not in _KEEPALIVE or not isinstance(value, int) or not 0 < value <= _MAX_KEEPALIVE:
             raise WebSocketArgumentException(
-                "keepalive must have whole numbers from 1 upwards under the names "
+                f"keepalive must have whole numbers from 1 to {_MAX_KEEPALIVE} under the names "
                 f"{', '.join(_KEEPALIVE)}; {name!r}: {value!r} is none of them"
             )
         numbers = [getattr(socket, known, None) for known in _KEEPALIVE[name]]

@@ -18,6 +18,7 @@ from . import _logging, _tls
 from ._dial import Dialing, connect_any, dial, dial_unix
 from ._exceptions import (
     WebSocketConnectionClosedException,
+    WebSocketException,
     WebSocketProxyConnectionException,
     WebSocketProxyException,
     WebSocketTimeoutException,
@@ -142,31 +143,32 @@ def _travel(route: Route, dialing: Dialing, deadline: Deadline, proxy_deadline: 
 
 def _open_tunnel(route: Route, proxy: Proxy, dialing: Dialing, deadline: Deadline) -> Any:
     """Connect to the proxy and have it connect to the server."""
-    name = f"{pack_hostname(proxy.host)}:{proxy.port}"
+    name = _name(proxy)
     targets = _targets(route, proxy, dialing, deadline)
     tunnels = [
         tunnel_for(proxy.type, target, route.port, proxy.auth, name=name) for target in targets
     ]
-    for tunnel in tunnels:
-        try:
-            return _open_one_tunnel(route, proxy, tunnel, name, dialing, deadline)
-        except WebSocketProxyException as error:
-            if tunnel is tunnels[-1] or error.status_code not in OTHER_ADDRESS_MAY_HELP:
-                raise
-    raise AssertionError("a name has addresses")
+    last = tunnels.pop()
+    try:
+        for tunnel in tunnels:
+            try:
+                return _open_one_tunnel(route, proxy, tunnel, dialing, deadline)
+            except WebSocketProxyException as error:
+                if error.status_code not in OTHER_ADDRESS_MAY_HELP:
+                    raise
+        return _open_one_tunnel(route, proxy, last, dialing, deadline)
+    except WebSocketTimeoutException as error:
+        raise WebSocketTimeoutException(f"{error} The proxy {name} did not answer.") from error
 
 
 def _open_one_tunnel(
-    route: Route, proxy: Proxy, tunnel: Tunnel, name: str, dialing: Dialing, deadline: Deadline
+    route: Route, proxy: Proxy, tunnel: Tunnel, dialing: Dialing, deadline: Deadline
 ) -> Any:
     while True:
-        sock = _dial_proxy(route, proxy, name, dialing, deadline)
+        sock = _dial_proxy(route, proxy, dialing, deadline)
         try:
             if _negotiate(sock, tunnel, deadline):
                 return sock
-        except WebSocketTimeoutException as error:
-            sock.close()
-            raise WebSocketTimeoutException(f"{error} The proxy {name} did not answer.") from error
         except BaseException:
             sock.close()
             raise
@@ -185,16 +187,18 @@ def _targets(route: Route, proxy: Proxy, dialing: Dialing, deadline: Deadline) -
     return addresses
 
 
-def _dial_proxy(route: Route, proxy: Proxy, name: str, dialing: Dialing, deadline: Deadline) -> Any:
+def _name(proxy: Proxy) -> str:
+    return f"{pack_hostname(proxy.host)}:{proxy.port}"
+
+
+def _dial_proxy(route: Route, proxy: Proxy, dialing: Dialing, deadline: Deadline) -> Any:
     assert proxy.port is not None
     try:
         sock = dial(proxy.host, proxy.port, dialing, deadline, "proxy")
+    except WebSocketException:
+        raise
     except OSError as error:
-        if isinstance(error, (WebSocketTimeoutException, WebSocketProxyException)):
-            raise
-        raise _unreachable(error, name) from error
-    except WebSocketTimeoutException as error:
-        raise WebSocketTimeoutException(f"{error} The proxy {name} did not answer.") from error
+        raise _unreachable(error, _name(proxy)) from error
     return sock if route.proxy_tls is None else _tls.wrap(sock, route.proxy_tls, deadline)
 
 

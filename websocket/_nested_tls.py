@@ -16,7 +16,10 @@ from ._transport import TimeoutBeside
 
 _T = TypeVar("_T")
 _READ_SIZE: Final = 65536
-_HEADER_SIZE: Final = 5  # of a record: kind, version, length (RFC 8446 section 5.1)
+# A record begins with its kind, version and length (RFC 8446 section 5.1).
+_HEADER_SIZE: Final = 5
+_KINDS: Final = range(20, 25)
+_MAJOR_VERSION: Final = 3
 # Bytes that one call seals at most: what the outer socket does not take is kept in memory.
 _WRITE_SIZE: Final = 65536
 
@@ -176,6 +179,9 @@ class NestedTLSSocket(TimeoutBeside):
         received = self._received
         if len(received) < _HEADER_SIZE:
             return 0
+        if received[0] not in _KINDS or received[1] != _MAJOR_VERSION:
+            # No record at all: its "length" is nothing to wait for, OpenSSL says what it is.
+            return len(received)
         size = _HEADER_SIZE + int.from_bytes(received[3:_HEADER_SIZE], "big")
         return size if len(received) >= size else 0
 

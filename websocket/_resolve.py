@@ -5,9 +5,13 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
-from ._exceptions import WebSocketAddressException, WebSocketTimeoutException
+from ._exceptions import (
+    WebSocketAddressException,
+    WebSocketArgumentException,
+    WebSocketTimeoutException,
+)
 from ._protocol.uri import ascii_hostname
 from ._socket import Deadline
 
@@ -85,8 +89,13 @@ def _from_resolver(found: Iterable[Any], port: int) -> list[AddrInfo]:
             addresses += socket.getaddrinfo(
                 entry, port, 0, socket.SOCK_STREAM, socket.IPPROTO_TCP, flags
             )
+        elif isinstance(entry, tuple) and len(entry) == 5:  # pyright: ignore[reportUnknownArgumentType]
+            addresses.append(cast("AddrInfo", entry))
         else:
-            addresses.append(entry)
+            raise WebSocketArgumentException(
+                "resolver must return addresses as str, or what socket.getaddrinfo returns, not "
+                f"{entry!r}"
+            )
     return addresses
 
 

@@ -47,6 +47,10 @@ def context_for(
         context = _contexts.get(key)
     if context is None:
         context = build(sslopt)
+        if type(context) is not ssl.SSLContext:
+            # truststore's has a lock that it holds for the whole of a handshake: a slow server
+            # would keep connections to others waiting.
+            return context
         with _lock:
             _contexts[key] = context
             while len(_contexts) > _MAX_CONTEXTS:
