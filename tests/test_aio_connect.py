@@ -9,6 +9,7 @@ import ssl
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -191,6 +192,51 @@ def test_tls_that_is_refused(certificates: Certificates) -> None:
         with pytest.raises(ssl.SSLCertVerificationError) as caught:
             run(greet(server.url))
         assert "sslopt" in str(caught.value)
+
+
+def test_a_pinned_certificate(certificates: Certificates) -> None:
+    sslopt = {"ca_certs": certificates.ca_file, "fingerprint": "00" * 32}
+    with (
+        Server(ssl_context=certificates.server) as server,
+        pytest.raises(ssl.SSLCertVerificationError, match="another fingerprint"),
+    ):
+        run(greet(server.url, sslopt=sslopt))
+
+
+@pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="no Unix sockets on this platform")
+def test_a_unix_socket_by_its_url(tmp_path: Path) -> None:
+    path = str(tmp_path / "socket")
+
+    async def main() -> None:
+        with pytest.raises(OSError, match="No such file"):
+            await greet(f"ws+unix://{path}:/chat")
+
+        async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            heads.append(await reader.readuntil(b"\r\n\r\n"))
+            writer.write(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
+            await writer.drain()
+            writer.close()
+
+        heads: list[bytes] = []
+        server = await asyncio.start_unix_server(relay, path)
+        with pytest.raises(WebSocketBadStatusException, match="403"):
+            await greet(f"ws+unix://{path}:/chat")
+        server.close()
+        assert heads[0].startswith(b"GET /chat HTTP/1.1")
+
+    run(main())
+
+
+def test_a_socket_factory() -> None:
+    def factory(address: tuple[str, int], timeout: float | None) -> socket.socket:
+        assert address == ("nowhere.example", 80)
+        return socket.create_connection(("127.0.0.1", port))
+
+    with Server() as server:
+        port = server.port
+        assert run(greet("ws://nowhere.example/", socket_factory=factory)) == "hello"
+        with pytest.raises(WebSocketArgumentException, match="None"):
+            run(greet("ws://nowhere.example/", socket_factory=lambda address, timeout: None))
 
 
 @pytest.mark.parametrize("secure", [False, True])

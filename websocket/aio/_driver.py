@@ -1,7 +1,8 @@
 """One open connection as a protocol of asyncio's: bytes in, events out, and its end.
 
-The rules are in ``_protocol``; what a program sees is in ``_connection`` and ``_listener``.
-All of it runs in the thread of the loop, in callbacks and without a task.
+What it sends is in ``_sending``. The rules are in ``_protocol``; what a program sees is in
+``_connection`` and ``_listener``. All of it runs in the thread of the loop, in callbacks and
+without a task.
 """
 
 from __future__ import annotations
@@ -9,28 +10,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
-from .._accel import encode_masked, mask_key
+from .._accel import mask_key
 from .._exceptions import (
     WebSocketConnectionClosedException,
     WebSocketTimeoutException,
 )
 from .._keepalive import Due, Keepalive
-from .._protocol.connection import (
-    LARGE,
-    Payload,
-    State,
-    close_payload,
-    failure,
-    not_encodable,
-)
 from .._protocol.connection import Connection as Core
-from .._protocol.frames import FIN, OP_BINARY, OP_CLOSE, OP_PING, OP_PONG, OP_TEXT
+from .._protocol.connection import State, close_payload, failure
+from .._protocol.frames import OP_CLOSE, OP_PING
 from .._protocol.messages import Close, Ping, Pong
 from .._socket import CONNECTION_LOST
 from ._options import Settings
-from ._pong import Pongs
+from ._sending import SendingProtocol
 from ._waiters import Waiters
 
 # How long to wait for the peer to end the TCP connection after the closing handshake, which
@@ -41,7 +35,7 @@ LINGER: Final = 0.5
 _PATIENCE: Final = 3.0
 
 
-class Driver(asyncio.BufferedProtocol):
+class Driver(SendingProtocol):
     """See the module's text.
 
     Parameters:
@@ -53,12 +47,7 @@ class Driver(asyncio.BufferedProtocol):
     Attributes:
         end: why nothing more will be received: the peer's Close or an error. None before the
             program has got there.
-        closed: the transport is gone.
         closed_by: whose Close frame was the first.
-        blocked: a send has to wait for ``turn``.
-        fragmenting: a message is being sent in pieces, so no other may begin.
-        direct: frames go out as the protocol encodes them.
-        on_pause, on_resume: called when the transport has no room, and has room again.
     """
 
     __slots__ = (
@@ -68,44 +57,23 @@ class Driver(asyncio.BufferedProtocol):
         "_dropping",
         "_end_timer",
         "_ending",
-        "_full",
         "_heard",
         "_keepalive",
         "_lent",
-        "_owed",
         "_reading",
         "_timer",
-        "_write_limit",
-        "blocked",
         "bytes_received",
-        "bytes_sent",
-        "closed",
         "closed_by",
         "closers",
-        "core",
-        "direct",
         "end",
-        "fragmenting",
-        "loop",
         "messages_received",
-        "messages_sent",
-        "on_pause",
-        "on_resume",
-        "pongs",
-        "senders",
-        "time",
-        "transport",
     )
 
     def __init__(self, core: Core, settings: Settings, deliver: Callable[[int], None]) -> None:
-        self.core = core
-        self.loop = asyncio.get_running_loop()
-        self.time = self.loop.time
-        self.transport: Any = None
+        super().__init__(core, settings)
         self.end: Close | Exception | None = None
         self._ending: Close | Exception | None = None
         self._end_timer: asyncio.TimerHandle | None = None
-        self.closed = False
         self.closed_by: Literal["client", "server"] | None = None
         # Receiving
         self._deliver = deliver
@@ -113,19 +81,7 @@ class Driver(asyncio.BufferedProtocol):
         self._reading = True
         self._dropping = False
         self.bytes_received = self.messages_received = 0
-        # Sending
-        self.direct = True
-        self.blocked = False
-        self.fragmenting = False
-        self._full = False
-        self._owed: bytes | None = None
-        self.on_pause: Callable[[], None] | None = None
-        self.on_resume: Callable[[], None] | None = None
-        self.senders = Waiters(self.loop)
-        self.bytes_sent = self.messages_sent = 0
-        self._write_limit = settings.write_limit
         # Time
-        self.pongs = Pongs()
         self._heard = False
         self._keepalive = Keepalive(settings.ping_interval or 0, settings.ping_timeout, self.time())
         self._timer: asyncio.TimerHandle | None = None
@@ -136,8 +92,7 @@ class Driver(asyncio.BufferedProtocol):
     # What asyncio calls
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = transport
-        self.transport.set_write_buffer_limits(*self._write_limit)
+        super().connection_made(transport)
         self._arm_keepalive()
 
     def get_buffer(self, sizehint: int) -> memoryview:
@@ -245,21 +200,6 @@ class Driver(asyncio.BufferedProtocol):
         self.reach_end()
         self._deliver(0)
 
-    def pause_writing(self) -> None:
-        self._full = self.blocked = True
-        if self.on_pause is not None:
-            self.on_pause()
-
-    def resume_writing(self) -> None:
-        self._full = False
-        self.blocked = self.fragmenting
-        if self._owed is not None:
-            payload, self._owed = self._owed, None
-            self._answer_ping(payload)
-        self.senders.wake_all()
-        if self.on_resume is not None:
-            self.on_resume()
-
     # Receiving
 
     def pause_reading(self) -> None:
@@ -288,18 +228,10 @@ class Driver(asyncio.BufferedProtocol):
         while core.controls:
             control = core.controls.popleft()
             if isinstance(control, Ping):
-                self._answer_ping(control.payload)
+                self.answer_ping(control.payload)
             else:
                 self._keepalive.pong(control.payload)
                 self.pongs.acknowledge(control.payload, self.time())
-
-    def _answer_ping(self, payload: bytes) -> None:
-        if self._full:
-            # Section 5.5.3 allows to answer the latest only; a peer that sends faster than it
-            # reads must not fill our memory.
-            self._owed = payload
-        elif self.core.close_sent is None:
-            self.send(OP_PONG, payload)
 
     def _note_end(self) -> None:
         """The last event ends the stream. The program may have to do with those before it."""
@@ -331,66 +263,6 @@ class Driver(asyncio.BufferedProtocol):
             self._send_close(close_payload(*failure(end)))
         self._expire_in(LINGER)
         self._deliver(0)
-
-    # Sending
-
-    def send(self, opcode: int, payload: Payload) -> None:
-        """Give one message, or a control frame, to the transport.
-
-        What ``Connection.encode`` does in the usual case, in which there is nothing to check,
-        is written out, as each call counts.
-        """
-        core = self.core
-        kind = payload.__class__
-        if (
-            (kind is str if opcode == OP_TEXT else kind is bytes and opcode == OP_BINARY)
-            and len(payload) <= LARGE
-            and core.plain
-        ):
-            try:
-                frame = encode_masked(FIN | opcode, payload)
-            except UnicodeEncodeError as error:
-                raise not_encodable(error) from error
-            self.transport.write(frame)
-            self.bytes_sent += len(frame)
-        else:
-            for part in core.encode_parts(opcode, payload):
-                self.write(part)
-
-    def send_piece(self, payload: Payload, fin: bool) -> None:
-        """Give the next piece of the message that was begun to the transport."""
-        self.write(self.core.encode_piece(payload, fin))
-
-    def write(self, data: bytes) -> None:
-        """Give bytes to the transport."""
-        self.transport.write(data)
-        self.bytes_sent += len(data)
-
-    async def turn(self, control: bool = False) -> None:
-        """Wait until the transport has room and no other message is half sent.
-
-        Parameters:
-            control: the frame may go between the pieces of a message.
-        """
-        while (
-            self._full or (self.fragmenting and not control) or self.transport.is_closing()
-        ) and not (self.closed or self.core.close_sent):
-            await self.senders.wait()
-
-    def begin_message(self, opcode: int) -> None:
-        """A message is sent in pieces from now on; others wait for its end.
-
-        Raises:
-            WebSocketConnectionClosedException: nothing may be sent any more.
-        """
-        self.core.begin_message(opcode)
-        self.fragmenting = self.blocked = True
-
-    def end_message(self) -> None:
-        self.core.end_message()
-        self.fragmenting = False
-        self.blocked = self._full
-        self.senders.wake_all()
 
     # Closing
 
@@ -462,18 +334,6 @@ class Driver(asyncio.BufferedProtocol):
         return None if closed and self.closed_by == "client" else self.end
 
     # Keepalive
-
-    def ping(self, payload: str | bytes | None) -> asyncio.Future[float]:
-        """Send a ping; the future's result is the round-trip time."""
-        if payload is None:
-            payload = mask_key()
-        elif isinstance(payload, str):
-            payload = payload.encode()
-        self.pongs.check_room()
-        self.send(OP_PING, payload)
-        pong: asyncio.Future[float] = self.loop.create_future()
-        self.pongs.expect(payload, self.time(), pong)
-        return pong
 
     def _arm_keepalive(self) -> None:
         deadline = self._keepalive.deadline()
