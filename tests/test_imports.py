@@ -25,6 +25,7 @@ LEVELS = {
     "_logging": 2,
     "_open": 2,
     "_pong": 2,
+    "_reconnect": 2,
     "_socket": 2,
     "_ssl_compat": 2,
     "_stream": 2,

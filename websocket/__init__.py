@@ -53,6 +53,7 @@ from ._logging import (
     warning,
 )
 from ._pong import PongWaiter
+from ._reconnect import Backoff, retryable
 from ._socket import (
     DEFAULT_SOCKET_OPTION,
     getdefaulttimeout,
@@ -83,6 +84,7 @@ __all__ = [
     "STATUS_TRY_AGAIN_LATER",
     "STATUS_UNEXPECTED_CONDITION",
     "STATUS_UNSUPPORTED_DATA_TYPE",
+    "Backoff",
     "PongWaiter",
     "WebSocket",
     "WebSocketAddressException",
@@ -114,6 +116,7 @@ __all__ = [
     "isEnabledForTrace",
     "recv",
     "recv_line",
+    "retryable",
     "send",
     "setReconnect",
     "set_reconnect",
