@@ -37,6 +37,7 @@ LEVELS = {
     "_abnf": 3,
     "_core": 3,
     "_run": 3,
+    "_session": 3,
     "_app": 3,
     "testing": 3,
     # what the package exports, and the program on top of it

@@ -1,5 +1,7 @@
 """One run of a ``WebSocketApp``: connect, call back, close. An object that is used once.
 
+A run is one connection; which runs follow one another is for ``_session`` to say.
+
 The run decides nothing about frames (``_stream`` and ``_protocol`` do) and nothing about time
 (``_keepalive`` does); it is what a loop, ours or one that the program brought along, calls
 when there is something to read or a deadline has come.
@@ -9,6 +11,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ._core import WebSocket
@@ -36,6 +39,8 @@ class Run:
         ws: the connection, not connected yet.
         keepalive: interval and timeout of pings in seconds.
         ping_payload: what pings carry.
+        on_end: called once with this run, its error and the server's Close frame (either may
+            be None); it is to call ``end_connection``.
     """
 
     def __init__(
@@ -44,16 +49,19 @@ class Run:
         ws: WebSocket,
         keepalive: tuple[float, float | None],
         ping_payload: str | bytes,
+        on_end: Callable[[Run, BaseException | None, Close | None], None],
     ) -> None:
         self.app = app
         self.ws = ws
         self.dispatcher: Any = None
-        self.failed = False
-        self.finished = threading.Event()
+        self.finished = False
+        self._on_end = on_end
+        self._opened_at: float | None = None
         self.keepalive = Keepalive(*keepalive, time.monotonic())
         self._ping_settings = keepalive
         self._ping_payload = ping_payload
-        self._lock = threading.Lock()
+        # Reentrant, as a signal handler may close what its own thread is about to end.
+        self._lock = threading.RLock()
         self._close_request: tuple[int | None, bytes, Deadline] | None = None
         # Set once both Close frames are exchanged: the server has so long to end the stream.
         self._drain: Deadline | None = None
@@ -65,7 +73,7 @@ class Run:
     # What the app's thread does
 
     def connect(self, url: str, options: dict[str, Any]) -> bool:
-        """Connect and announce it; False where the program has closed in the meantime."""
+        """Connect; False where the program has closed in the meantime."""
         if self._close_request is None:
             self.ws.connect(url, **options)
         with self._lock:
@@ -76,9 +84,13 @@ class Run:
             self.close_now()
             return False
         self._stream.on_shutdown = self._wake
+        self._opened_at = time.monotonic()
         self.restart_keepalive()
-        self.app._callback(self.app.on_open)
         return True
+
+    def lasted(self) -> float | None:
+        """For how many seconds the connection has been open; None if it never was."""
+        return None if self._opened_at is None else time.monotonic() - self._opened_at
 
     def loop(self, dispatcher: Any) -> None:
         """Hand the connection to the loop; returns when the loop's ``read`` does."""
@@ -108,23 +120,15 @@ class Run:
         return True
 
     def finish(self, error: BaseException | None, close: Close | None = None) -> None:
-        """End the run: exactly one ``on_close``, and ``on_error`` before it for an error."""
+        """End the run, once."""
         with self._lock:
-            if self.finished.is_set():
+            if self.finished:
                 return
-            self.finished.set()
-        app = self.app
-        if error is not None:
-            self.failed = not isinstance(error, KeyboardInterrupt)
-            if not isinstance(error, SystemExit):
-                app._callback(app.on_error, error)
-        self._end_connection(error)
-        app._run_ended(self)
-        # The goodbye of an interrupted run may have brought the peer's Close frame.
-        close = close or self.ws._core.close_received
-        app._callback(app.on_close, *app._close_arguments(close))
+            self.finished = True
+        self._on_end(self, error, close)
 
-    def _end_connection(self, error: BaseException | None) -> None:
+    def end_connection(self, error: BaseException | None) -> None:
+        """Give the socket back."""
         if error is None or isinstance(error, Exception):
             self.ws.shutdown()
         else:
@@ -135,7 +139,7 @@ class Run:
 
     def on_readable(self) -> bool:
         """Take what has arrived; False ends the loop."""
-        if self.finished.is_set():
+        if self.finished:
             return False
         if self._expired:
             return self._conclude()
@@ -158,7 +162,7 @@ class Run:
 
     def on_check(self) -> bool:
         """See to the deadlines; False ends the loop."""
-        if self.finished.is_set():
+        if self.finished:
             return False
         if not self._is_over():
             return True
@@ -198,7 +202,7 @@ class Run:
         return None if at is None else max(0.0, at - time.monotonic())
 
     def going(self) -> bool:
-        return not self.finished.is_set()
+        return not self.finished
 
     def backlog(self) -> bool:
         """Whether the loop should call ``on_readable`` for room to write as well."""
@@ -208,7 +212,7 @@ class Run:
         """Ask a foreign loop to call at the next deadline."""
         if not isinstance(self.dispatcher, WrappedDispatcher):
             return
-        if self._expired or self.finished.is_set():
+        if self._expired or self.finished:
             return
         delay = self.until_check()
         if delay is None or not self.dispatcher.has_timers:
@@ -220,7 +224,7 @@ class Run:
 
     def _on_timer(self) -> None:
         self._timer_at = None
-        if not self.finished.is_set() and self._is_over():
+        if not self.finished and self._is_over():
             # The loop still watches the socket: it lets go of it only when on_readable says
             # so, and the end of the stream makes it readable.
             self._expired = True
@@ -256,10 +260,10 @@ class Run:
                 app._callback(app.on_message, event)
                 continue
             self._deliver_rare(event)
-            if self.finished.is_set():
+            if self.finished:
                 break
         self._arm_timer()
-        return not self.finished.is_set()
+        return not self.finished
 
     def _deliver_rare(self, event: Any) -> None:
         app = self.app
@@ -300,7 +304,7 @@ class Run:
         """Start the closing handshake; the loop sees it to its end."""
         deadline = Deadline(timeout)
         with self._lock:
-            if self._close_request is not None or self.finished.is_set():
+            if self._close_request is not None or self.finished:
                 return
             self._close_request = (status, reason, deadline)
             stream = self._stream
