@@ -54,6 +54,7 @@ from ._logging import (
 )
 from ._pong import PongWaiter
 from ._reconnect import Backoff, retryable
+from ._reconnecting import Reconnecting, reconnecting
 from ._socket import (
     DEFAULT_SOCKET_OPTION,
     getdefaulttimeout,
@@ -86,6 +87,7 @@ __all__ = [
     "STATUS_UNSUPPORTED_DATA_TYPE",
     "Backoff",
     "PongWaiter",
+    "Reconnecting",
     "WebSocket",
     "WebSocketAddressException",
     "WebSocketApp",
@@ -114,6 +116,7 @@ __all__ = [
     "isEnabledForDebug",
     "isEnabledForError",
     "isEnabledForTrace",
+    "reconnecting",
     "recv",
     "recv_line",
     "retryable",

@@ -12,7 +12,7 @@ from ._abnf import ABNF
 from ._core import WebSocket, _normalize_close_reason
 from ._dispatcher import Dispatcher, SSLDispatcher, WrappedDispatcher
 from ._exceptions import WebSocketConnectionClosedException, WebSocketException
-from ._keepalive import check_settings
+from ._keepalive import RoundTrips, check_settings
 from ._protocol.connection import DEFAULT_MAX_SIZE, Payload, close_payload
 from ._protocol.frames import OP_BINARY, OP_TEXT
 from ._protocol.messages import Close, parse_close
@@ -84,6 +84,8 @@ class WebSocketApp:
         reconnect_attempt: the number of the attempt that comes next or goes on, 0 if none.
         reconnect_delay: seconds from the loss (or the failed attempt) to that attempt, None if
             there is none.
+        round_trips: the times between pings and pongs: ``last``, ``smoothed``, ``count`` and
+            ``percentile(share)``, in seconds.
         has_errored: whether the last run failed.
     """
 
@@ -126,6 +128,7 @@ class WebSocketApp:
         self.last_ping_tm = 0.0
         self.last_pong_tm = 0.0
         self.has_errored = False
+        self.round_trips = RoundTrips()
         self.reconnect_count = 0
         self.reconnect_attempt = 0
         self.reconnect_delay: float | None = None
@@ -402,7 +405,6 @@ class WebSocketApp:
     def _stop_ping_thread(self) -> None:
         """Send no more pings in this run."""
         if self._run is not None:
-            self._run.keepalive.interval = 0
-
-    def _log_ping_failure(self, error: Exception) -> None:
-        _logger.debug("a ping could not be sent: %s", error)
+            keepalive = self._run.keepalive
+            if keepalive is not None:
+                keepalive.interval = 0

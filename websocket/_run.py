@@ -21,7 +21,8 @@ from ._exceptions import (
     WebSocketException,
     WebSocketTimeoutException,
 )
-from ._keepalive import Due, Keepalive
+from ._keepalive import Keepalive
+from ._pinger import Pinger
 from ._protocol.frames import OP_BINARY, OP_CONT, OP_TEXT
 from ._protocol.messages import Close, Fragment, Ping, Pong
 from ._socket import Deadline
@@ -57,7 +58,7 @@ class Run:
         self.finished = False
         self._on_end = on_end
         self._opened_at: float | None = None
-        self.keepalive = Keepalive(*keepalive, time.monotonic())
+        self._pinger: Pinger | None = None
         self._ping_settings = keepalive
         self._ping_payload = ping_payload
         # Reentrant, as a signal handler may close what its own thread is about to end.
@@ -153,7 +154,8 @@ class Run:
             except WebSocketConnectionClosedException:
                 # Somebody closed the socket without asking the app.
                 return self._settle()
-            self.keepalive.heard(time.monotonic())
+            if self._pinger is not None:
+                self._pinger.heard()
             if not self._deliver_all():
                 return False
             # A loop that the program brought along can't see what TLS holds already.
@@ -175,12 +177,24 @@ class Run:
         deadline = self._end_deadline()
         if deadline is not None:
             return deadline.expired
-        due = self.keepalive.due(time.monotonic())
-        if due is Due.PING:
-            self.send_ping()
-        elif due is Due.TIMEOUT:
-            self._verdict = WebSocketTimeoutException("ping/pong timed out")
-        return due is Due.TIMEOUT
+        pinger = self._pinger
+        if pinger is None or not pinger.peer_is_gone():
+            return False
+        # A callback that took longer than the timeout has kept us from reading its sign of
+        # life, which is there by now.
+        if self._arrived():
+            pinger.heard()
+            return not self._deliver_all()
+        self._verdict = WebSocketTimeoutException("ping/pong timed out")
+        return True
+
+    def _arrived(self) -> bool:
+        """Whether something can be read at once; it is."""
+        try:
+            self._stream.fill(Deadline(0))
+        except WebSocketException:
+            return False
+        return True
 
     def _conclude(self) -> bool:
         if self._verdict is None:
@@ -198,8 +212,7 @@ class Run:
         deadline = self._end_deadline()
         if deadline is not None:
             return deadline.left()
-        at = self.keepalive.deadline()
-        return None if at is None else max(0.0, at - time.monotonic())
+        return None if self._pinger is None else self._pinger.wait()
 
     def going(self) -> bool:
         return not self.finished
@@ -275,7 +288,6 @@ class Run:
         elif isinstance(event, Exception):
             self._on_failure(event)
         elif isinstance(event, Pong):
-            self.keepalive.pong(event.payload)
             app.last_pong_tm = time.time()
             app._callback(app.on_pong, event.payload)
         elif isinstance(event, Ping):
@@ -335,19 +347,25 @@ class Run:
         """A foreign loop failed to write: let its reader find the end of the stream."""
         self._stream.transport.shutdown()
 
+    @property
+    def keepalive(self) -> Keepalive | None:
+        return None if self._pinger is None else self._pinger.keepalive
+
     def restart_keepalive(self) -> None:
         """The next ping is due one interval from now."""
-        self.keepalive = Keepalive(*self._ping_settings, time.monotonic())
+        payload = self._ping_payload
+        self._pinger = Pinger(
+            self._stream,
+            *self._ping_settings,
+            payload.encode() if isinstance(payload, str) else bytes(payload),
+            self.app.round_trips,
+            self._note_ping,
+        )
 
     def send_ping(self) -> None:
         """Send one ping of the keepalive."""
-        payload = self._ping_payload
-        data = payload.encode() if isinstance(payload, str) else bytes(payload)
-        now = time.monotonic()
+        if self._pinger is not None:
+            self._pinger.ping()
+
+    def _note_ping(self) -> None:
         self.app.last_ping_tm = time.time()
-        try:
-            self.ws.ping(data)
-        except WebSocketException as error:
-            # The reader finds out by itself when the connection is lost.
-            self.app._log_ping_failure(error)
-        self.keepalive.pinged(data, now)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ._core import WebSocket
-from ._dispatcher import DispatcherBase, WrappedDispatcher
+from ._dispatcher import DispatcherBase, Pause, WrappedDispatcher
 from ._exceptions import WebSocketConnectionClosedException
 from ._logging import event
 from ._protocol.frames import CLOSE_NO_STATUS
@@ -76,7 +76,7 @@ class Session:
         self._lock = threading.RLock()
         self._close_request: tuple[int | None, bytes, float | None] | None = None
         self._driving = False
-        self._pause: DispatcherBase | None = None
+        self._pause = Pause()
         # Whether a timer of a foreign loop will bring the next run, and whether it has.
         self._timer_set = False
         self._timer_due = False
@@ -259,14 +259,8 @@ class Session:
         delay = self._next.delay
         if _has_timers(self._settings.dispatcher):
             return self._set_timer(delay)
-        pause = DispatcherBase(self.app, None)
-        try:
-            self._pause = pause
-            if self._close_request is None and delay > 0:
-                pause.timeout(delay, lambda: None)
-        finally:
-            self._pause = None
-            pause.close()
+        # Where the wait was ended, the next beginning is the end.
+        self._pause.wait(delay)
         return True
 
     def _set_timer(self, delay: float) -> bool:
@@ -300,10 +294,8 @@ class Session:
         if run is not None:
             run.request_close(status, reason, timeout)
             return
-        pause = self._pause
-        if pause is not None:
-            pause.wake()
-        elif self._timer_set and not self._driving:
+        self._pause.end()
+        if self._timer_set and not self._driving:
             self.finish(None)
 
     def finish(

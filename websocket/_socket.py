@@ -10,6 +10,7 @@ import errno
 import math
 import selectors
 import socket
+import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol, TypeVar, cast
@@ -399,6 +400,46 @@ def send(sock: SocketLike | None, data: bytes | str) -> int:
     sent = _retrying(sock, lambda: sock.send(payload), selectors.EVENT_WRITE)
     # A stand-in for a socket may return nothing; then it took all.
     return len(payload) if sent is None else sent
+
+
+def unacknowledged(sock: Any) -> int | None:
+    """The bytes written to a socket that the peer's TCP has not acknowledged yet.
+
+    Returns:
+        None where the system does not tell (Linux and Android do, by SIOCOUTQ), or where it is
+        no socket any more.
+    """
+    if not sys.platform.startswith(("linux", "android")):
+        return None
+    # Not everywhere there, so not at the top of the module.
+    import fcntl
+    import termios
+
+    try:
+        answer = fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, b"\0" * 4)
+    except (OSError, ValueError, AttributeError, TypeError):
+        return None
+    return int.from_bytes(answer, sys.byteorder)
+
+
+# Where the kernel's struct tcp_info has tcpi_bytes_acked.
+_BYTES_ACKED = slice(120, 128)
+
+
+def acknowledged(sock: Any) -> int | None:
+    """The bytes that the peer's TCP has acknowledged since the connection began.
+
+    Returns:
+        None where the system does not tell (Linux does, by TCP_INFO).
+    """
+    if not sys.platform.startswith(("linux", "android")):
+        return None
+    try:
+        info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _BYTES_ACKED.stop)
+    except (OSError, AttributeError, TypeError):
+        return None
+    field = bytes(info)[_BYTES_ACKED]
+    return int.from_bytes(field, sys.byteorder) if len(field) == 8 else None
 
 
 def add_note(error: BaseException, text: str) -> None:

@@ -327,10 +327,18 @@ class Stream:
         try:
             send(OP_PING, payload)
         except BaseException:
-            with contextlib.suppress(ValueError):
-                self._pings.remove(waiter)
+            self.forget_ping(waiter)
             raise
         return waiter
+
+    def ping_soon(self, payload: bytes) -> PongWaiter:
+        """Send a ping now, or as soon as there is room for it; never waits."""
+        return self.ping(payload, self._send_soon)
+
+    def forget_ping(self, waiter: PongWaiter) -> None:
+        """Nobody waits for this pong any more."""
+        with contextlib.suppress(ValueError):
+            self._pings.remove(waiter)
 
     def _acknowledge(self, payload: bytes) -> None:
         """A pong answers the ping with its payload and, as peers may skip some, all before."""

@@ -1,0 +1,282 @@
+"""The blocking face over reconnects: ``reconnecting``.
+
+Which end is a loss, and when to dial again, is decided in ``_reconnect``; when to ping, in
+``_keepalive``.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from types import TracebackType
+from typing import Any
+
+from ._core import WebSocket, create_connection
+from ._dispatcher import Pause
+from ._exceptions import (
+    WebSocketArgumentException,
+    WebSocketConnectionClosedException,
+    WebSocketException,
+    WebSocketTimeoutException,
+)
+from ._keepalive import RoundTrips, check_settings
+from ._logging import event
+from ._pinger import Pinger
+from ._protocol.connection import Payload, close_payload
+from ._protocol.frames import OP_BINARY, OP_TEXT
+from ._reconnect import Attempts, Backoff, Reason, policy_of
+from ._socket import Deadline
+
+__all__ = ["Reconnecting", "reconnecting"]
+
+
+class Reconnecting:
+    """Messages of one connection after the other, see ``reconnecting``.
+
+    One thread iterates; any thread may send and close.
+
+    Attributes:
+        connection: the ``WebSocket`` of now, None while there is none.
+        reconnect_count: how many connections have been made again.
+        close_code, close_reason: what the Close of the latest connection said, None where it
+            has none.
+        round_trips: the times between pings and pongs, as in ``WebSocketApp``.
+    """
+
+    def __init__(
+        self,
+        connect: Callable[[], WebSocket],
+        policy: Backoff | None,
+        keepalive: tuple[float, float | None],
+        on_connect: Callable[[WebSocket], Any] | None,
+        on_loss: Callable[[Exception], Any] | None,
+    ) -> None:
+        self.connection: WebSocket | None = None
+        self.reconnect_count = 0
+        self.close_code: int | None = None
+        self.close_reason: str | None = None
+        self.round_trips = RoundTrips()
+        self._connect = connect
+        self._attempts = Attempts(policy)
+        self._keepalive = keepalive
+        self._on_connect = on_connect
+        self._on_loss = on_loss
+        self._opened = 0
+        self._closed = False
+        self._pause = Pause()
+        self._lock = threading.RLock()
+
+    def __iter__(self) -> Iterator[str | bytes]:
+        """Yield messages until the server closes for good, or this side does.
+
+        Raises:
+            the error of the last connection or attempt, where the policy gives up.
+        """
+        while not self._closed:
+            opened_at: float | None = None
+            try:
+                ws = self._open()
+                if ws is None:
+                    return
+                opened_at = time.monotonic()
+                if self._on_connect is not None:
+                    self._on_connect(ws)
+                yield from self._messages(ws)
+                reason: Reason = ws.close_code or 0
+            except (WebSocketException, OSError) as error:
+                # No goodbye: whom should it reach?
+                self._drop(WebSocket.shutdown)
+                reason = error
+            finally:
+                self._drop()
+            lasted = None if opened_at is None else time.monotonic() - opened_at
+            if self._closed or not self._goes_on(reason, lasted):
+                return
+
+    def _open(self) -> WebSocket | None:
+        ws = self._connect()
+        with self._lock:
+            closed = self._closed
+            self.connection = None if closed else ws
+        if closed:
+            ws.close()
+            return None
+        self._opened += 1
+        self.reconnect_count = self._opened - 1
+        name = "reconnected" if self.reconnect_count else "connected"
+        event(name, "connection %d is open", self._opened)
+        return ws
+
+    def _drop(self, end: Callable[[WebSocket], object] = WebSocket.close) -> None:
+        with self._lock:
+            ws, self.connection = self.connection, None
+        if ws is not None:
+            self.close_code, self.close_reason = ws.close_code, ws.close_reason
+            if not self._closed:
+                end(ws)
+
+    def _goes_on(self, reason: Reason, lasted: float | None) -> bool:
+        """Wait for the next attempt; False at a Close for good. Raises the error that is final."""
+        attempts = self._attempts.after(reason, lasted)
+        if attempts is None:
+            if isinstance(reason, BaseException):
+                raise reason
+            return False
+        self._attempts = attempts
+        number, delay = attempts.next(reason, random.random(), time.time())
+        error = (
+            reason
+            if isinstance(reason, Exception)
+            else WebSocketConnectionClosedException(
+                f"The server closed the connection with code {reason}."
+            )
+        )
+        event(
+            "reconnecting",
+            "attempt %d to connect again in %.1f s, after: %s",
+            number,
+            delay,
+            error,
+            attempt=number,
+            delay=delay,
+            error=error,
+        )
+        if self._on_loss is not None:
+            self._on_loss(error)
+        return self._pause.wait(delay)
+
+    # Receiving
+
+    def _messages(self, ws: WebSocket) -> Iterator[str | bytes]:
+        pinger = Pinger(ws._open_stream(), *self._keepalive, b"", self.round_trips)
+        while True:
+            self._await_event(ws, pinger)
+            try:
+                message = ws.recv(timeout=0)
+            except WebSocketTimeoutException:
+                continue  # a piece of one, or a control frame
+            if not message and ws.close_code is not None:
+                return
+            yield message
+
+    def _await_event(self, ws: WebSocket, pinger: Pinger) -> None:
+        """Wait until something has arrived, and ping meanwhile."""
+        stream = ws._open_stream()
+        while not ws._core.events:
+            wait = pinger.wait()
+            try:
+                # When a ping is due, what has arrived in the meantime still comes first.
+                stream.fill(None if wait is None else Deadline(wait))
+                pinger.heard()
+            except WebSocketTimeoutException:
+                if pinger.peer_is_gone():
+                    raise WebSocketTimeoutException("ping/pong timed out") from None
+
+    # Sending and closing
+
+    def send(self, payload: Payload, opcode: int = OP_TEXT) -> None:
+        """Send a message on the connection of now, see ``WebSocket.send``.
+
+        Raises:
+            WebSocketConnectionClosedException: there is none, or it was lost.
+        """
+        ws = self.connection
+        if ws is None:
+            raise WebSocketConnectionClosedException("Connection is already closed.")
+        ws.send(payload, opcode)
+
+    def send_text(self, text_data: str) -> None:
+        """Send a text message."""
+        self.send(text_data, OP_TEXT)
+
+    def send_bytes(self, data: bytes | bytearray | memoryview) -> None:
+        """Send a binary message."""
+        self.send(data, OP_BINARY)
+
+    def close(
+        self, status: int | None = 1000, reason: str | bytes = b"", timeout: float | None = 3
+    ) -> None:
+        """End it: the iteration stops, also where it waits to connect again.
+
+        Parameters:
+            status, reason, timeout: see ``WebSocket.close``.
+        """
+        close_payload(status, reason)
+        with self._lock:
+            self._closed = True
+            ws = self.connection
+        self._pause.end()
+        if ws is not None:
+            ws.close(status, reason, timeout)
+
+    def __enter__(self) -> Reconnecting:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def reconnecting(
+    url: str | Callable[[], str],
+    timeout: float | None = None,
+    *,
+    reconnect: Backoff | float | None = None,
+    ping_interval: float = 0,
+    ping_timeout: float | None = None,
+    on_connect: Callable[[WebSocket], Any] | None = None,
+    on_loss: Callable[[Exception], Any] | None = None,
+    **options: Any,
+) -> Reconnecting:
+    """Iterate over the messages of a connection, and over those of the next where it is lost.
+
+    ::
+
+        with websocket.reconnecting("wss://feed.example.com/") as feed:
+            for message in feed:
+                print(message)
+
+    Nothing is dialled before the iteration begins.
+
+    Parameters:
+        url: ``ws://`` or ``wss://``, or a callable that returns the URL of each connection.
+        timeout: seconds for connecting, and for each send. Receiving waits without a limit.
+        reconnect: as in ``WebSocketApp.run_forever``; ``set_reconnect`` does not count here.
+        ping_interval: seconds between pings, 0 for none.
+        ping_timeout: seconds without any sign of life after a ping that make a loss.
+        on_connect(ws): called with each new connection, before its messages: the place to
+            authenticate and to subscribe. What it raises counts as a loss, if it is an OSError
+            or a WebSocketException.
+        on_loss(error): called for each loss and each failed attempt that another attempt
+            follows.
+        **options: those of ``create_connection``; ``cookie`` and ``subprotocols`` may be
+            callables, too, which are asked anew for each connection.
+
+    Raises:
+        WebSocketArgumentException: settings that can't work.
+    """
+    check_settings(ping_interval, ping_timeout)
+    policy = policy_of(reconnect)
+    if options.get("socket") is not None:
+        raise WebSocketArgumentException(
+            "reconnecting() dials by itself, so it can't take a connected socket"
+        )
+
+    def connect() -> WebSocket:
+        answers: dict[str, Any] = {
+            name: value() if name in _ASKED and callable(value) else value
+            for name, value in options.items()
+        }
+        return create_connection(url() if callable(url) else url, timeout, **answers)
+
+    keepalive = (ping_interval, ping_timeout)
+    return Reconnecting(connect, policy, keepalive, on_connect, on_loss)
+
+
+_ASKED = frozenset({"cookie", "subprotocols"})
