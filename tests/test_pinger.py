@@ -281,7 +281,7 @@ def test_a_saturated_uplink_is_no_silence() -> None:
     sender: list[threading.Thread] = []
     with scripted(script) as url:
         recorded = Recorded(url, {"on_open": flood})
-        recorded.run(ping_interval=0.3, ping_timeout=0.25)
+        recorded.run(ping_interval=0.6, ping_timeout=0.5)
         sender[0].join(DEADLINE)
     assert recorded.of("on_error") == []
     assert pings[0] - began > 1

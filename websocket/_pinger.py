@@ -44,6 +44,8 @@ class Pinger:
         self._waiter: PongWaiter | None = None
         # Whether the next pong may be that of an earlier ping, so that its time says nothing.
         self._ambiguous = False
+        # When we last looked: whether the ping stood behind something, and how far that was.
+        self._queued = False
         self._acknowledged: int | None = None
 
     def heard(self) -> None:
@@ -73,6 +75,7 @@ class Pinger:
         """Send a ping now."""
         self._on_ping()
         self._look_for_pong()
+        self._queued = self._queue()
         try:
             waiter = self._stream.ping_soon(self._payload)
         except WebSocketException as error:
@@ -95,14 +98,17 @@ class Pinger:
             self.keepalive.pong(waiter.payload)
 
     def _uplink_moves(self) -> bool:
-        """Whether our ping may still stand in a queue that the peer is working off.
+        """Whether our ping stood in a queue that the peer has worked at since the last look.
 
         Behind some megabytes on a slow line, it gets there late, and so does its pong. A peer
         whose system takes the bytes but whose program has died empties the queue, and is then
         found out.
         """
-        sock = self._stream.sock
-        before, self._acknowledged = self._acknowledged, acknowledged(sock)
-        if before is None or self._acknowledged is None or self._acknowledged <= before:
+        before, self._acknowledged = self._acknowledged, acknowledged(self._stream.sock)
+        stood, self._queued = self._queued, self._queue()
+        if before is None or self._acknowledged is None:
             return False
-        return self._stream.backlog or bool(unacknowledged(sock))
+        return self._acknowledged > before and (stood or self._queued)
+
+    def _queue(self) -> bool:
+        return self._stream.backlog or bool(unacknowledged(self._stream.sock))
