@@ -221,23 +221,28 @@ def test_closing_in_a_wait(closer: Any) -> None:
 
 
 def test_closing_while_connecting(closer: Any) -> None:
-    asked, go = threading.Event(), threading.Event()
+    asked = threading.Event()
 
-    def slow(peer: Peer) -> None:
+    def mute(peer: Peer) -> None:
         peer.request()
         asked.set()
-        assert go.wait(DEADLINE)
-        peer.send(peer.head())
-        peer.finish()
+        peer.wait_for_end()
 
-    def once_asked() -> None:
-        assert asked.wait(DEADLINE)
-        threading.Timer(0, go.set).start()
-
-    with scripted(slow) as url:
-        feed = reconnecting(url, **quick)
-        closer(feed, once_asked)
+    with scripted(mute) as url:
+        feed = reconnecting(url)
+        closer(feed, lambda: asked.wait(DEADLINE))
         assert list(feed) == []
+
+
+def test_an_attempt_without_an_answer_is_given_up() -> None:
+    def mute(peer: Peer) -> None:
+        peer.request()
+        peer.wait_for_end()
+
+    with scripted(Turns(drop, mute, bye)) as url:
+        feed = reconnecting(url, reconnect=Backoff(0.01, timeout=0.3))
+        assert list(feed) == []
+    assert feed.reconnect_count == 1
 
 
 def test_a_silent_server_is_given_up() -> None:

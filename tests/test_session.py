@@ -491,24 +491,55 @@ def test_close_in_a_callback_ends_it(name: str) -> None:
     assert len(recorded.of("on_close")) == 1
 
 
-def test_closing_while_it_connects_again() -> None:
-    asked, go = threading.Event(), threading.Event()
+@pytest.mark.parametrize("first", [True, False], ids=["first", "again"])
+def test_closing_while_the_server_says_nothing_to_the_handshake(first: bool) -> None:
+    asked = threading.Event()
 
-    def slow(peer: Peer) -> None:
+    def mute(peer: Peer) -> None:
         peer.request()
         asked.set()
-        assert go.wait(DEADLINE)
-        peer.send(peer.head())
-        peer.finish()
+        peer.wait_for_end()
 
-    with scripted(Turns(drop, slow)) as url:
+    with scripted(mute if first else Turns(drop, mute)) as url:
         recorded = Reconnecting(url)
         recorded.start()
         assert asked.wait(DEADLINE)
-        recorded.app.close()
-        go.set()
+        recorded.app.close(timeout=0.1)
         assert recorded.join() is False
-    assert recorded.names() == ["on_open", "on_error", "on_close"]
+    assert recorded.names() == (["on_close"] if first else ["on_open", "on_error", "on_close"])
+
+
+def test_closing_in_the_tls_handshake() -> None:
+    reached = threading.Event()
+
+    def mute(peer: Peer) -> None:
+        peer.sock.recv(1)
+        reached.set()
+        peer.wait_for_end()
+
+    with scripted(mute) as url:
+        recorded = Reconnecting(url.replace("ws:", "wss:"))
+        recorded.start()
+        assert reached.wait(DEADLINE)
+        recorded.app.close(timeout=0.1)
+        assert recorded.join() is False
+    assert recorded.names() == ["on_close"]
+
+
+def test_an_attempt_without_an_answer_is_given_up() -> None:
+    def mute(peer: Peer) -> None:
+        peer.request()
+        peer.wait_for_end()
+
+    timeouts: list[Any] = []
+    with scripted(Turns(drop, mute, bye)) as url:
+        recorded = Reconnecting(
+            url, {"on_reconnect": lambda app: timeouts.append(app.sock.gettimeout())}
+        )
+        assert recorded.run(reconnect=Backoff(0.01, timeout=0.3)) is False
+    kinds = [type(error).__name__ for (error,) in recorded.of("on_error")]
+    assert kinds == ["WebSocketConnectionClosedException", "WebSocketTimeoutException"]
+    assert timeouts == [None]
 
 
 @pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="signals of POSIX")

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import errno
 import socket
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from ipaddress import AddressValueError, IPv6Address
 from itertools import pairwise
 from typing import Any
@@ -219,7 +219,7 @@ def _open(
         for index, (family, kind, protocol, _, address) in enumerate(addresses):
             share = _share(deadline, len(addresses) - index)
             try:
-                return _open_one(family, kind, protocol, address, sockopt, share)
+                return _open_one(family, kind, protocol, address, sockopt, share, deadline.announce)
             except OSError as error:
                 if deadline.expired:
                     raise deadline.error() from error
@@ -243,9 +243,11 @@ def _open_one(
     address: Any,
     sockopt: Iterable[Sequence[Any]],
     timeout: float | None,
+    announce: Callable[[socket.socket], object],
 ) -> socket.socket:
     sock = socket.socket(family, kind, protocol)
     try:
+        announce(sock)
         sock.settimeout(timeout)
         for option in DEFAULT_SOCKET_OPTION:
             _set_default(sock, option)

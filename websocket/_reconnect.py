@@ -84,6 +84,9 @@ class Backoff:
         first: also dial again where the very first connection could not be made.
         lasting: a connection that was open for so many seconds makes the counting of attempts
             begin anew.
+        timeout: seconds that an attempt to connect again may take where the program has set no
+            timeout of its own; None for no limit. Without one, a server that accepts and then
+            says nothing would be the end.
 
     Raises:
         WebSocketArgumentException: a value out of its range.
@@ -98,6 +101,7 @@ class Backoff:
     at_once: bool = False
     first: bool = False
     lasting: float = 10.0
+    timeout: float | None = 60.0
 
     def __post_init__(self) -> None:
         self._check("initial", self.initial, 0, math.inf)
@@ -105,8 +109,9 @@ class Backoff:
         self._check("multiplier", self.multiplier, 1, math.inf)
         self._check("jitter", self.jitter, 0, 1)
         self._check("lasting", self.lasting, 0, math.inf)
-        if self.attempts is not None:
-            self._check("attempts", self.attempts, 0, math.inf)
+        for name in ("attempts", "timeout"):
+            if getattr(self, name) is not None:
+                self._check(name, getattr(self, name), 0, math.inf)
 
     @staticmethod
     def _check(name: str, value: object, least: float, most: float) -> None:

@@ -6,7 +6,9 @@ Which end is a loss, and when to dial again, is decided in ``_reconnect``; when 
 
 from __future__ import annotations
 
+import contextlib
 import random
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -27,7 +29,7 @@ from ._pinger import Pinger
 from ._protocol.connection import Payload, close_payload
 from ._protocol.frames import OP_BINARY, OP_TEXT
 from ._reconnect import Attempts, Backoff, Reason, policy_of
-from ._socket import Deadline
+from ._socket import Deadline, getdefaulttimeout
 
 __all__ = ["Reconnecting", "reconnecting"]
 
@@ -47,7 +49,7 @@ class Reconnecting:
 
     def __init__(
         self,
-        connect: Callable[[], WebSocket],
+        connect: Callable[[float | None, Callable[[Any], object]], WebSocket],
         policy: Backoff | None,
         keepalive: tuple[float, float | None],
         on_connect: Callable[[WebSocket], Any] | None,
@@ -65,6 +67,7 @@ class Reconnecting:
         self._on_loss = on_loss
         self._opened = 0
         self._closed = False
+        self._dialling: socket.socket | None = None
         self._pause = Pause()
         self._lock = threading.RLock()
 
@@ -96,8 +99,16 @@ class Reconnecting:
                 return
 
     def _open(self) -> WebSocket | None:
-        ws = self._connect()
+        policy = self._attempts.policy
+        limit = policy.timeout if policy is not None and self._attempts.made else None
+        try:
+            ws = self._connect(limit, self._note_dialling)
+        except (WebSocketException, OSError):
+            if self._closed:
+                return None
+            raise
         with self._lock:
+            self._dialling = None
             closed = self._closed
             self.connection = None if closed else ws
         if closed:
@@ -108,6 +119,13 @@ class Reconnecting:
         name = "reconnected" if self.reconnect_count else "connected"
         event(name, "connection %d is open", self._opened)
         return ws
+
+    def _note_dialling(self, sock: Any) -> None:
+        with self._lock:
+            self._dialling = sock
+            closed = self._closed
+        if closed:
+            raise WebSocketConnectionClosedException("Closed while connecting.")
 
     def _drop(self, end: Callable[[WebSocket], object] = WebSocket.close) -> None:
         with self._lock:
@@ -206,8 +224,12 @@ class Reconnecting:
         close_payload(status, reason)
         with self._lock:
             self._closed = True
-            ws = self.connection
+            ws, dialling = self.connection, self._dialling
         self._pause.end()
+        if dialling is not None:
+            # Whatever step of connecting waits for the server comes back now.
+            with contextlib.suppress(OSError):
+                socket.socket.shutdown(dialling, socket.SHUT_RDWR)
         if ws is not None:
             ws.close(status, reason, timeout)
 
@@ -268,12 +290,20 @@ def reconnecting(
             "reconnecting() dials by itself, so it can't take a connected socket"
         )
 
-    def connect() -> WebSocket:
+    def connect(limit: float | None, on_socket: Callable[[Any], object]) -> WebSocket:
         answers: dict[str, Any] = {
             name: value() if name in _ASKED and callable(value) else value
             for name, value in options.items()
         }
-        return create_connection(url() if callable(url) else url, timeout, **answers)
+        ws = create_connection(
+            url() if callable(url) else url,
+            limit if timeout is None else timeout,
+            on_socket=on_socket,
+            **answers,
+        )
+        if timeout is None:
+            ws.settimeout(getdefaulttimeout())
+        return ws
 
     keepalive = (ping_interval, ping_timeout)
     return Reconnecting(connect, policy, keepalive, on_connect, on_loss)

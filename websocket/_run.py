@@ -9,6 +9,8 @@ when there is something to read or a deadline has come.
 
 from __future__ import annotations
 
+import contextlib
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -67,6 +69,8 @@ class Run:
         # Set once both Close frames are exchanged: the server has so long to end the stream.
         self._drain: Deadline | None = None
         self._stream: Any = None
+        self._dialling: socket.socket | None = None
+        self._patience: threading.Timer | None = None
         self._timer_at: float | None = None
         self._verdict: Exception | None = None
         self._expired = False
@@ -76,7 +80,16 @@ class Run:
     def connect(self, url: str, options: dict[str, Any]) -> bool:
         """Connect; False where the program has closed in the meantime."""
         if self._close_request is None:
-            self.ws.connect(url, **options)
+            try:
+                self.ws.connect(url, on_socket=self._note_dialling, **options)
+            except Exception:
+                if self._close_request is None:
+                    raise
+                # The program wanted the end, and this may be its doing.
+                self._settle()
+                return False
+            finally:
+                self._stop_dialling()
         with self._lock:
             self._stream = self.ws._stream
             closing = self._close_request is not None
@@ -88,6 +101,25 @@ class Run:
         self._opened_at = time.monotonic()
         self.restart_keepalive()
         return True
+
+    def _note_dialling(self, sock: Any) -> None:
+        with self._lock:
+            self._dialling = sock
+
+    def _stop_dialling(self) -> None:
+        with self._lock:
+            self._dialling, timer = None, self._patience
+            self._patience = None
+        if timer is not None:
+            timer.cancel()
+            timer.join()
+
+    def _call_off(self) -> None:
+        """Whatever step of connecting waits for the server comes back now."""
+        dialling = self._dialling
+        if dialling is not None:
+            with contextlib.suppress(OSError):
+                socket.socket.shutdown(dialling, socket.SHUT_RDWR)
 
     def lasted(self) -> float | None:
         """For how many seconds the connection has been open; None if it never was."""
@@ -320,6 +352,11 @@ class Run:
                 return
             self._close_request = (status, reason, deadline)
             stream = self._stream
+            if stream is None and self._dialling is not None and timeout is not None:
+                # The server still has that long to answer, and then hears a proper goodbye.
+                self._patience = threading.Timer(timeout, self._call_off)
+                self._patience.daemon = True
+                self._patience.start()
         if stream is None:
             return
         try:

@@ -22,6 +22,7 @@ from ._protocol.frames import CLOSE_NO_STATUS
 from ._protocol.messages import Close
 from ._reconnect import Attempts, Backoff, Next
 from ._run import Run
+from ._socket import getdefaulttimeout
 
 if TYPE_CHECKING:
     from ._app import WebSocketApp
@@ -108,6 +109,7 @@ class Session:
         try:
             url, options = self._ask_again()
             if run.connect(url, options):
+                run.ws.settimeout(getdefaulttimeout())
                 self._announce(run)
                 dispatcher = self._dispatcher_for(run)
                 run.loop(dispatcher)
@@ -130,9 +132,12 @@ class Session:
 
     def _begin(self) -> Run | None:
         settings = self._settings
+        ws = settings.new_socket()
+        if self._next is not None and settings.policy is not None and ws.gettimeout() is None:
+            ws.settimeout(settings.policy.timeout)
         run = Run(
             self.app,
-            settings.new_socket(),
+            ws,
             settings.keepalive,
             settings.ping_payload,
             self._on_end,

@@ -102,14 +102,19 @@ class Deadline:
         timeout: seconds from now, or None for no limit.
         clock: what counts the seconds.
 
+    Attributes:
+        on_socket: called with each socket that the operation makes, so that another thread can
+            call the operation off by shutting it down. None where nobody wants to.
+
     Raises:
         WebSocketArgumentException: ``timeout`` is negative or no number.
     """
 
-    __slots__ = ("_clock", "_end", "timeout")
+    __slots__ = ("_clock", "_end", "on_socket", "timeout")
 
     def __init__(self, timeout: float | None, clock: Callable[[], float] = time.monotonic):
         self.timeout = check_timeout(timeout)
+        self.on_socket: Callable[[Any], object] | None = None
         self._clock = clock
         self._end = None if self.timeout is None else clock() + self.timeout
 
@@ -139,6 +144,11 @@ class Deadline:
             raise self.error()
         return left
 
+    def announce(self, sock: Any) -> None:
+        """Let whoever may call the operation off know of a socket."""
+        if self.on_socket is not None:
+            self.on_socket(sock)
+
     def error(self) -> WebSocketTimeoutException:
         """The exception that says that the time is over."""
         if self.timeout is None:
@@ -150,6 +160,7 @@ class Deadline:
         if timeout is not None:
             other = Deadline(timeout, self._clock)
             if other._end is not None and (self._end is None or other._end < self._end):
+                other.on_socket = self.on_socket
                 return other
         return self
 

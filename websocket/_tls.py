@@ -263,6 +263,7 @@ def wrap(sock: Any, settings: Settings, deadline: Deadline) -> ssl.SSLSocket:
             suppress_ragged_eofs=settings.suppress_ragged_eofs,
             server_hostname=settings.server_hostname,
         )
+        deadline.announce(sock)
         if settings.handshake:
             # OpenSSL's wrapper counts the socket's timeout over the whole handshake.
             sock.settimeout(deadline.remaining())
