@@ -258,12 +258,18 @@ def play_all(seed: int, rounds: int, seconds: float, workers: int = 6) -> list[O
     """As many scenarios as there is time for, several at once; raises where one is broken."""
     end = time.monotonic() + seconds
     before = len(left_over())
+    timeout = websocket.getdefaulttimeout()
+    # A first connection has no limit by itself, and a line may freeze in its handshake.
+    websocket.setdefaulttimeout(3)
 
     def within_time(number: int) -> Outcome | None:
         return play(seed, number) if time.monotonic() < end else None
 
-    with ThreadPoolExecutor(workers) as pool:
-        outcomes = [outcome for outcome in pool.map(within_time, range(rounds)) if outcome]
+    try:
+        with ThreadPoolExecutor(workers) as pool:
+            outcomes = [outcome for outcome in pool.map(within_time, range(rounds)) if outcome]
+    finally:
+        websocket.setdefaulttimeout(timeout)
     problems = [outcome.problem for outcome in outcomes if outcome.problem]
     check(not problems, f"seed {seed}:\n" + "\n".join(map(str, problems)))
     after = left_over()

@@ -12,6 +12,7 @@ that is no socket. The choice is made once, when the stream is made.
 from __future__ import annotations
 
 import contextlib
+import os
 from collections import deque
 from collections.abc import Callable
 from types import TracebackType
@@ -96,6 +97,7 @@ class Stream:
         self._pings: deque[PongWaiter] = deque(maxlen=_MAX_WAITERS)
         self._receivers: deque[None] = deque()  # as many as wait for the readlock
         self._shut = False
+        self._process = os.getpid()
 
     # Receiving
 
@@ -391,8 +393,9 @@ class Stream:
         deadline = Deadline(timeout)
         try:
             with contextlib.suppress(WebSocketException):
-                self.send_close(code, reason, deadline)
-                self._await_close(deadline)
+                if not self._forked:
+                    self.send_close(code, reason, deadline)
+                    self._await_close(deadline)
         finally:
             self.shutdown()
 
@@ -449,6 +452,11 @@ class Stream:
         if self._shut:
             return
         self._shut = True
+        if self._forked:
+            # The connection is the parent's; the locks may be held by threads that are not here.
+            self.transport.close()
+            self.core.eof()
+            return
         self.transport.shutdown()
         # Wait until they have: a descriptor that is closed under a thread that is about to
         # use it may by then be somebody else's.
@@ -459,6 +467,11 @@ class Stream:
         self.core.eof()
         if self.on_shutdown is not None:
             self.on_shutdown()
+
+    @property
+    def _forked(self) -> bool:
+        """Whether this is a child process, whose copy of the socket is all it may close."""
+        return os.getpid() != self._process
 
     @staticmethod
     def _acquire(lock: Lock, deadline: Deadline | None) -> bool:
