@@ -24,6 +24,7 @@ LEVELS = {
     "_keepalive": 2,
     "_logging": 2,
     "_open": 2,
+    "_outbox": 2,
     "_pinger": 2,
     "_pong": 2,
     "_reconnect": 2,

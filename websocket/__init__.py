@@ -33,6 +33,7 @@ from ._exceptions import (
     WebSocketException,
     WebSocketHandshakeException,
     WebSocketMessageTooBigException,
+    WebSocketOutboxFullException,
     WebSocketPayloadException,
     WebSocketProtocolException,
     WebSocketProxyException,
@@ -52,6 +53,7 @@ from ._logging import (
     trace,
     warning,
 )
+from ._outbox import Outbox
 from ._pong import PongWaiter
 from ._reconnect import Backoff, retryable
 from ._reconnecting import Reconnecting, reconnecting
@@ -86,6 +88,7 @@ __all__ = [
     "STATUS_UNEXPECTED_CONDITION",
     "STATUS_UNSUPPORTED_DATA_TYPE",
     "Backoff",
+    "Outbox",
     "PongWaiter",
     "Reconnecting",
     "WebSocket",
@@ -97,6 +100,7 @@ __all__ = [
     "WebSocketException",
     "WebSocketHandshakeException",
     "WebSocketMessageTooBigException",
+    "WebSocketOutboxFullException",
     "WebSocketPayloadException",
     "WebSocketProtocolException",
     "WebSocketProxyException",

@@ -13,6 +13,7 @@ from ._core import WebSocket, _normalize_close_reason
 from ._dispatcher import Dispatcher, SSLDispatcher, WrappedDispatcher
 from ._exceptions import WebSocketConnectionClosedException, WebSocketException
 from ._keepalive import RoundTrips, check_settings
+from ._outbox import Outbox, Sender
 from ._protocol.connection import DEFAULT_MAX_SIZE, Payload, close_payload
 from ._protocol.frames import OP_BINARY, OP_TEXT
 from ._protocol.messages import Close, parse_close
@@ -77,6 +78,8 @@ class WebSocketApp:
         on_reconnect(app): as ``on_open``, for a connection that was made again; without it,
             ``on_open`` is called.
         socket: a connected socket to use; the run owns and closes it, and does not reconnect.
+        outbox: keeps messages that are sent while there is no connection. They are sent after
+            ``on_reconnect`` (or ``on_open``), in their order.
 
     Attributes:
         sock: the ``WebSocket`` of the connection, None between two of them.
@@ -108,6 +111,7 @@ class WebSocketApp:
         *,
         on_reconnect: Callable[..., Any] | None = None,
         socket: Any = None,
+        outbox: Outbox | None = None,
     ) -> None:
         self.url = url
         self.header: Any = header if header is not None else []
@@ -133,6 +137,8 @@ class WebSocketApp:
         self.reconnect_attempt = 0
         self.reconnect_delay: float | None = None
         self._keep_running = False
+        self._sender = None if outbox is None else Sender(outbox)
+        self._outbox = outbox
         self._session: Session | None = None
         # Reentrant, as a signal handler may close what its own thread is about to begin.
         self._lock = threading.RLock()
@@ -158,8 +164,12 @@ class WebSocketApp:
         """Send a message, or a control frame; see ``WebSocket.send``.
 
         Raises:
-            WebSocketConnectionClosedException: there is no open connection.
+            WebSocketConnectionClosedException: there is no open connection, and no outbox.
+            WebSocketOutboxFullException: the outbox is full.
         """
+        if self._sender is not None:
+            self._sender.send(data, opcode)
+            return
         sock = self.sock
         if sock is None:
             raise WebSocketConnectionClosedException("Connection is already closed.")
@@ -348,10 +358,13 @@ class WebSocketApp:
     # Callbacks
 
     def _callback(self, callback: Callable[..., Any] | None, *args: Any) -> None:
+        self._guarded(callback, self, *args)
+
+    def _guarded(self, callback: Callable[..., Any] | None, *args: Any) -> None:
         if callback is None:
             return
         try:
-            callback(self, *args)
+            callback(*args)
         except Exception as error:
             self._callback_failed(callback, error)
 

@@ -9,6 +9,7 @@
     ├── WebSocketConnectionClosedException    the connection is closed, or was lost
     ├── WebSocketTimeoutException             a deadline or timeout passed
     │   └── WebSocketWouldBlockException      ... of 0 s; also a BlockingIOError
+    ├── WebSocketOutboxFullException          no room for a message while there is no connection
     ├── WebSocketProxyException               the proxy refused, or its settings make no sense
     │   └── WebSocketProxyTypeException       also a ValueError
     ├── WebSocketBadStatusException           the server answered with another status than 101
@@ -34,6 +35,7 @@ __all__ = [
     "WebSocketException",
     "WebSocketHandshakeException",
     "WebSocketMessageTooBigException",
+    "WebSocketOutboxFullException",
     "WebSocketPayloadException",
     "WebSocketProtocolException",
     "WebSocketProxyException",
@@ -97,6 +99,20 @@ class WebSocketWouldBlockException(WebSocketTimeoutException, BlockingIOError):
 
     # OSError and its TLS kin would look for an errno.
     __str__ = Exception.__str__
+
+
+class WebSocketOutboxFullException(WebSocketException):
+    """There is no connection, and no room to keep the message until there is one.
+
+    Attributes:
+        messages: how many wait.
+        size: how many bytes they have together.
+    """
+
+    def __init__(self, message: str = "", messages: int = 0, size: int = 0):
+        super().__init__(message)
+        self.messages = messages
+        self.size = size
 
 
 class WebSocketProxyException(WebSocketException):

@@ -25,6 +25,7 @@ from ._exceptions import (
 )
 from ._keepalive import RoundTrips, check_settings
 from ._logging import event
+from ._outbox import Outbox, Sender
 from ._pinger import Pinger
 from ._protocol.connection import Payload, close_payload
 from ._protocol.frames import OP_BINARY, OP_TEXT
@@ -54,6 +55,7 @@ class Reconnecting:
         keepalive: tuple[float, float | None],
         on_connect: Callable[[WebSocket], Any] | None,
         on_loss: Callable[[Exception], Any] | None,
+        outbox: Outbox | None = None,
     ) -> None:
         self.connection: WebSocket | None = None
         self.reconnect_count = 0
@@ -65,6 +67,8 @@ class Reconnecting:
         self._keepalive = keepalive
         self._on_connect = on_connect
         self._on_loss = on_loss
+        self._outbox = outbox
+        self._sender = None if outbox is None else Sender(outbox)
         self._opened = 0
         self._closed = False
         self._dialling: socket.socket | None = None
@@ -84,8 +88,12 @@ class Reconnecting:
                 if ws is None:
                     return
                 opened_at = time.monotonic()
+                if self._sender is not None:
+                    self._sender.begin(ws)
                 if self._on_connect is not None:
                     self._on_connect(ws)
+                if self._sender is not None:
+                    self._sender.flush()
                 yield from self._messages(ws)
                 reason: Reason = ws.close_code or 0
             except (WebSocketException, OSError) as error:
@@ -130,6 +138,9 @@ class Reconnecting:
     def _drop(self, end: Callable[[WebSocket], object] = WebSocket.close) -> None:
         with self._lock:
             ws, self.connection = self.connection, None
+        uncertain = [] if self._sender is None else self._sender.lost()
+        if uncertain and self._outbox is not None and self._outbox.on_uncertain is not None:
+            self._outbox.on_uncertain(uncertain)
         if ws is not None:
             self.close_code, self.close_reason = ws.close_code, ws.close_reason
             if not self._closed:
@@ -171,6 +182,8 @@ class Reconnecting:
         pinger = Pinger(ws._open_stream(), *self._keepalive, b"", self.round_trips)
         while True:
             self._await_event(ws, pinger)
+            if self._sender is not None:
+                self._measure(ws, self._sender)
             try:
                 message = ws.recv(timeout=0)
             except WebSocketTimeoutException:
@@ -178,6 +191,13 @@ class Reconnecting:
             if not message and ws.close_code is not None:
                 return
             yield message
+
+    @staticmethod
+    def _measure(ws: WebSocket, sender: Sender) -> None:
+        # An error that is taken closes the socket, which then can't tell any more.
+        events = ws._core.events
+        if events and isinstance(events[0], Exception):
+            sender.measure()
 
     def _await_event(self, ws: WebSocket, pinger: Pinger) -> None:
         """Wait until something has arrived, and ping meanwhile."""
@@ -198,8 +218,13 @@ class Reconnecting:
         """Send a message on the connection of now, see ``WebSocket.send``.
 
         Raises:
-            WebSocketConnectionClosedException: there is none, or it was lost.
+            WebSocketConnectionClosedException: there is none, or it was lost, and there is no
+                outbox.
+            WebSocketOutboxFullException: the outbox is full.
         """
+        if self._sender is not None:
+            self._sender.send(payload, opcode)
+            return
         ws = self.connection
         if ws is None:
             raise WebSocketConnectionClosedException("Connection is already closed.")
@@ -226,6 +251,8 @@ class Reconnecting:
             self._closed = True
             ws, dialling = self.connection, self._dialling
         self._pause.end()
+        if self._sender is not None:
+            self._sender.end()
         if dialling is not None:
             # Whatever step of connecting waits for the server comes back now.
             with contextlib.suppress(OSError):
@@ -254,6 +281,7 @@ def reconnecting(
     ping_timeout: float | None = None,
     on_connect: Callable[[WebSocket], Any] | None = None,
     on_loss: Callable[[Exception], Any] | None = None,
+    outbox: Outbox | None = None,
     **options: Any,
 ) -> Reconnecting:
     """Iterate over the messages of a connection, and over those of the next where it is lost.
@@ -277,6 +305,8 @@ def reconnecting(
             or a WebSocketException.
         on_loss(error): called for each loss and each failed attempt that another attempt
             follows.
+        outbox: keeps messages that are sent while there is no connection. They are sent after
+            ``on_connect``, in their order.
         **options: those of ``create_connection``; ``cookie`` and ``subprotocols`` may be
             callables, too, which are asked anew for each connection.
 
@@ -306,7 +336,7 @@ def reconnecting(
         return ws
 
     keepalive = (ping_interval, ping_timeout)
-    return Reconnecting(connect, policy, keepalive, on_connect, on_loss)
+    return Reconnecting(connect, policy, keepalive, on_connect, on_loss, outbox)
 
 
 _ASKED = frozenset({"cookie", "subprotocols"})

@@ -339,6 +339,8 @@ class Run:
             # The program wanted the end, and here it is.
             self._settle()
             return
+        if self.app._sender is not None:
+            self.app._sender.measure()
         self._stream.fail(error)
         self.finish(error)
 

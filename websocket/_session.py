@@ -110,7 +110,12 @@ class Session:
             url, options = self._ask_again()
             if run.connect(url, options):
                 run.ws.settimeout(getdefaulttimeout())
+                sender = self.app._sender
+                if sender is not None:
+                    sender.begin(run.ws)
                 self._announce(run)
+                if sender is not None:
+                    sender.flush()
                 dispatcher = self._dispatcher_for(run)
                 run.loop(dispatcher)
                 # A foreign loop may go on with the run after its read has returned, unless
@@ -194,14 +199,17 @@ class Session:
 
     def _on_end(self, run: Run, error: BaseException | None, close: Close | None) -> None:
         """A run has ended; decide what follows, and tell the program."""
+        app = self.app
+        uncertain = [] if app._sender is None else app._sender.lost()
         following = self._following(run, error, close)
         if following is not None and error is None:
             error = _closed_for_now(close)
-        app = self.app
         if following is not None:
             app.reconnect_attempt, app.reconnect_delay = following
         if error is not None and not isinstance(error, SystemExit):
             app._callback(app.on_error, error)
+        if uncertain and app._outbox is not None:
+            app._guarded(app._outbox.on_uncertain, uncertain)
         run.end_connection(error)
         # The goodbye of an interrupted run may have brought the peer's Close frame.
         close = close or run.ws._core.close_received
@@ -329,6 +337,8 @@ class Session:
             if not (told or error is None or isinstance(error, SystemExit)):
                 app._callback(app.on_error, error)
         finally:
+            if app._sender is not None:
+                app._sender.end()
             app._session_ended(self)
             app._callback(app.on_close, *app._close_arguments(close))
 
