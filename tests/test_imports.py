@@ -23,6 +23,7 @@ LEVELS = {
     "_http": 2,
     "_keepalive": 2,
     "_logging": 2,
+    "_observe": 2,
     "_open": 2,
     "_outbox": 2,
     "_pinger": 2,
@@ -43,6 +44,7 @@ LEVELS = {
     "_session": 3,
     "_app": 3,
     "testing": 3,
+    "otel": 3,
     # what the package exports, and the program on top of it
     "__init__": 4,
     "_cli": 5,

@@ -53,6 +53,7 @@ from ._logging import (
     trace,
     warning,
 )
+from ._observe import Observer, Stats
 from ._outbox import Outbox
 from ._pong import PongWaiter
 from ._reconnect import Backoff, retryable
@@ -88,9 +89,11 @@ __all__ = [
     "STATUS_UNEXPECTED_CONDITION",
     "STATUS_UNSUPPORTED_DATA_TYPE",
     "Backoff",
+    "Observer",
     "Outbox",
     "PongWaiter",
     "Reconnecting",
+    "Stats",
     "WebSocket",
     "WebSocketAddressException",
     "WebSocketApp",

@@ -13,9 +13,10 @@ from ._core import WebSocket, _normalize_close_reason
 from ._dispatcher import Dispatcher, SSLDispatcher, WrappedDispatcher
 from ._exceptions import WebSocketConnectionClosedException, WebSocketException
 from ._keepalive import RoundTrips, check_settings
+from ._observe import Observer, tell
 from ._outbox import Outbox, Sender
 from ._protocol.connection import DEFAULT_MAX_SIZE, Payload, close_payload
-from ._protocol.frames import OP_BINARY, OP_TEXT
+from ._protocol.frames import OP_BINARY, OP_CLOSE, OP_TEXT
 from ._protocol.messages import Close, parse_close
 from ._reconnect import DEFAULT, Backoff, policy_of
 from ._run import Run
@@ -80,6 +81,7 @@ class WebSocketApp:
         socket: a connected socket to use; the run owns and closes it, and does not reconnect.
         outbox: keeps messages that are sent while there is no connection. They are sent after
             ``on_reconnect`` (or ``on_open``), in their order.
+        observer: hears of all that a metrics library may want to know; ``Stats()`` counts.
 
     Attributes:
         sock: the ``WebSocket`` of the connection, None between two of them.
@@ -112,6 +114,7 @@ class WebSocketApp:
         on_reconnect: Callable[..., Any] | None = None,
         socket: Any = None,
         outbox: Outbox | None = None,
+        observer: Observer | None = None,
     ) -> None:
         self.url = url
         self.header: Any = header if header is not None else []
@@ -132,13 +135,16 @@ class WebSocketApp:
         self.last_ping_tm = 0.0
         self.last_pong_tm = 0.0
         self.has_errored = False
-        self.round_trips = RoundTrips()
+        self.round_trips = RoundTrips(
+            None if observer is None else lambda seconds: tell(observer, "ponged", seconds)
+        )
         self.reconnect_count = 0
         self.reconnect_attempt = 0
         self.reconnect_delay: float | None = None
         self._keep_running = False
         self._sender = None if outbox is None else Sender(outbox)
         self._outbox = outbox
+        self.observer = observer
         self._session: Session | None = None
         # Reentrant, as a signal handler may close what its own thread is about to begin.
         self._lock = threading.RLock()
@@ -167,13 +173,15 @@ class WebSocketApp:
             WebSocketConnectionClosedException: there is no open connection, and no outbox.
             WebSocketOutboxFullException: the outbox is full.
         """
+        sock = self.sock
         if self._sender is not None:
             self._sender.send(data, opcode)
-            return
-        sock = self.sock
-        if sock is None:
+        elif sock is not None:
+            sock.send(data, opcode)
+        else:
             raise WebSocketConnectionClosedException("Connection is already closed.")
-        sock.send(data, opcode)
+        if self.observer is not None and opcode < OP_CLOSE:
+            tell(self.observer, "sent", len(data))
 
     def send_text(self, text_data: str) -> None:
         """Send a text message."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Callable
 from enum import Enum
 from typing import Final
 
@@ -25,7 +26,8 @@ class RoundTrips:
         count: how many there have been.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, on_add: Callable[[float], object] | None = None) -> None:
+        self._on_add = on_add
         self.last: float | None = None
         self.smoothed: float | None = None
         self.count = 0
@@ -40,6 +42,8 @@ class RoundTrips:
             self.smoothed += (seconds - self.smoothed) / 8
         self.count += 1
         self._kept.append(seconds)
+        if self._on_add is not None:
+            self._on_add(seconds)
 
     def percentile(self, share: float) -> float | None:
         """What ``share`` percent (above 0, up to 100) of the latest 512 did not exceed."""

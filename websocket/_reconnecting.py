@@ -25,10 +25,11 @@ from ._exceptions import (
 )
 from ._keepalive import RoundTrips, check_settings
 from ._logging import event
+from ._observe import Observer, tell, tell_received
 from ._outbox import Outbox, Sender
 from ._pinger import Pinger
 from ._protocol.connection import Payload, close_payload
-from ._protocol.frames import OP_BINARY, OP_TEXT
+from ._protocol.frames import OP_BINARY, OP_CLOSE, OP_TEXT
 from ._reconnect import Attempts, Backoff, Reason, policy_of
 from ._socket import Deadline, getdefaulttimeout
 
@@ -56,18 +57,22 @@ class Reconnecting:
         on_connect: Callable[[WebSocket], Any] | None,
         on_loss: Callable[[Exception], Any] | None,
         outbox: Outbox | None = None,
+        observer: Observer | None = None,
     ) -> None:
         self.connection: WebSocket | None = None
         self.reconnect_count = 0
         self.close_code: int | None = None
         self.close_reason: str | None = None
-        self.round_trips = RoundTrips()
+        self.round_trips = RoundTrips(
+            None if observer is None else lambda seconds: tell(observer, "ponged", seconds)
+        )
         self._connect = connect
         self._attempts = Attempts(policy)
         self._keepalive = keepalive
         self._on_connect = on_connect
         self._on_loss = on_loss
         self._outbox = outbox
+        self._observer = observer
         self._sender = None if outbox is None else Sender(outbox)
         self._opened = 0
         self._closed = False
@@ -107,6 +112,7 @@ class Reconnecting:
                 return
 
     def _open(self) -> WebSocket | None:
+        began = time.monotonic()
         policy = self._attempts.policy
         limit = policy.timeout if policy is not None and self._attempts.made else None
         try:
@@ -126,6 +132,7 @@ class Reconnecting:
         self.reconnect_count = self._opened - 1
         name = "reconnected" if self.reconnect_count else "connected"
         event(name, "connection %d is open", self._opened)
+        tell(self._observer, "connected", self._opened, time.monotonic() - began)
         return ws
 
     def _note_dialling(self, sock: Any) -> None:
@@ -150,6 +157,8 @@ class Reconnecting:
         """Wait for the next attempt; False at a Close for good. Raises the error that is final."""
         attempts = self._attempts.after(reason, lasted)
         if attempts is None:
+            failed = isinstance(reason, BaseException)
+            tell(self._observer, "closed", *((reason, None) if failed else (None, reason)))
             if isinstance(reason, BaseException):
                 raise reason
             return False
@@ -172,6 +181,7 @@ class Reconnecting:
             delay=delay,
             error=error,
         )
+        tell(self._observer, "lost", error, number, delay)
         if self._on_loss is not None:
             self._on_loss(error)
         return self._pause.wait(delay)
@@ -190,6 +200,8 @@ class Reconnecting:
                 continue  # a piece of one, or a control frame
             if not message and ws.close_code is not None:
                 return
+            if self._observer is not None:
+                tell_received(self._observer, (message,))
             yield message
 
     @staticmethod
@@ -222,13 +234,15 @@ class Reconnecting:
                 outbox.
             WebSocketOutboxFullException: the outbox is full.
         """
+        ws = self.connection
         if self._sender is not None:
             self._sender.send(payload, opcode)
-            return
-        ws = self.connection
-        if ws is None:
+        elif ws is not None:
+            ws.send(payload, opcode)
+        else:
             raise WebSocketConnectionClosedException("Connection is already closed.")
-        ws.send(payload, opcode)
+        if self._observer is not None and opcode < OP_CLOSE:
+            tell(self._observer, "sent", len(payload))
 
     def send_text(self, text_data: str) -> None:
         """Send a text message."""
@@ -282,6 +296,7 @@ def reconnecting(
     on_connect: Callable[[WebSocket], Any] | None = None,
     on_loss: Callable[[Exception], Any] | None = None,
     outbox: Outbox | None = None,
+    observer: Observer | None = None,
     **options: Any,
 ) -> Reconnecting:
     """Iterate over the messages of a connection, and over those of the next where it is lost.
@@ -307,6 +322,7 @@ def reconnecting(
             follows.
         outbox: keeps messages that are sent while there is no connection. They are sent after
             ``on_connect``, in their order.
+        observer: hears of all that a metrics library may want to know; ``Stats()`` counts.
         **options: those of ``create_connection``; ``cookie`` and ``subprotocols`` may be
             callables, too, which are asked anew for each connection.
 
@@ -336,7 +352,7 @@ def reconnecting(
         return ws
 
     keepalive = (ping_interval, ping_timeout)
-    return Reconnecting(connect, policy, keepalive, on_connect, on_loss, outbox)
+    return Reconnecting(connect, policy, keepalive, on_connect, on_loss, outbox, observer)
 
 
 _ASKED = frozenset({"cookie", "subprotocols"})

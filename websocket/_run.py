@@ -24,6 +24,7 @@ from ._exceptions import (
     WebSocketTimeoutException,
 )
 from ._keepalive import Keepalive
+from ._observe import tell_received
 from ._pinger import Pinger
 from ._protocol.frames import OP_BINARY, OP_CONT, OP_TEXT
 from ._protocol.messages import Close, Fragment, Ping, Pong
@@ -293,6 +294,8 @@ class Run:
         """Call back for all events that are there; False ends the loop."""
         app = self.app
         events = self.ws._core.events
+        if app.observer is not None:
+            tell_received(app.observer, tuple(events))
         while events:
             try:
                 event = events.popleft()

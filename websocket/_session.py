@@ -18,6 +18,7 @@ from ._core import WebSocket
 from ._dispatcher import DispatcherBase, Pause, WrappedDispatcher
 from ._exceptions import WebSocketConnectionClosedException
 from ._logging import event
+from ._observe import tell
 from ._protocol.frames import CLOSE_NO_STATUS
 from ._protocol.messages import Close
 from ._reconnect import Attempts, Backoff, Next
@@ -77,6 +78,7 @@ class Session:
         self._lock = threading.RLock()
         self._close_request: tuple[int | None, bytes, float | None] | None = None
         self._driving = False
+        self._began = 0.0  # when the connection of now was dialled
         self._pause = Pause()
         # Whether a timer of a foreign loop will bring the next run, and whether it has.
         self._timer_set = False
@@ -107,6 +109,7 @@ class Session:
             return False
         dispatcher: Any = None
         try:
+            self._began = time.monotonic()
             url, options = self._ask_again()
             if run.connect(url, options):
                 run.ws.settimeout(getdefaulttimeout())
@@ -169,6 +172,7 @@ class Session:
     def _announce(self, run: Run) -> None:
         app = self.app
         self.opened += 1
+        tell(app.observer, "connected", self.opened, time.monotonic() - self._began)
         renewed = self.opened > 1
         app.reconnect_count = self.opened - 1
         event(
@@ -233,6 +237,7 @@ class Session:
             delay=following.delay,
             error=error,
         )
+        tell(app.observer, "lost", error, *following)
         self._next = following
         if not self._driving:
             self._set_timer(following.delay)
@@ -334,6 +339,7 @@ class Session:
                 error=error,
                 close_code=None if close is None else close.code,
             )
+            tell(app.observer, "closed", error, None if close is None else close.code)
             if not (told or error is None or isinstance(error, SystemExit)):
                 app._callback(app.on_error, error)
         finally:
