@@ -207,7 +207,7 @@ def test_a_wrong_byte_to_the_server() -> None:
             ws.send("x" * 2000)
             assert ws.recv() == ""
             assert ws.close_code == 1007
-        assert [type(error) for error in server.errors] == [websocket.WebSocketPayloadException]
+    assert [type(error) for error in server.errors] == [websocket.WebSocketPayloadException]
     assert received == []
 
 
