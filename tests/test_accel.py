@@ -224,6 +224,80 @@ class EncodeFrameCases:
         assert parsed == (False, 0, 2, key, payload)
 
 
+class EncodeBatchCases:
+    twin: ModuleType
+
+    def batch(self, messages, limit=1 << 20, convert=memoryview):
+        return self.twin.encode_batch(iter(messages), limit, convert)
+
+    def test_nothing(self):
+        assert self.batch([]) == (b"", 0, None)
+
+    @pytest.mark.parametrize("size", BORDERS)
+    def test_kinds_and_sizes(self, size):
+        text = ("\u00e9" + "x" * size)[:size]
+        messages = [text, b"y" * size, bytearray(b"z" * size), memoryview(b"w" * size), "last"]
+        frames, count, error = self.batch(messages)
+        assert (count, error) == (5, None)
+        parsed = parse(frames)
+        assert [f.opcode for f in parsed] == [1, 2, 2, 2, 1]
+        assert all(f.fin and not f.rsv and f.key is not None for f in parsed)
+        expected = [m.encode() if isinstance(m, str) else bytes(m) for m in messages]
+        assert [f.payload for f in parsed] == expected
+
+    def test_each_frame_has_its_own_key(self):
+        frames, _, _ = self.batch(["x"] * 1000)
+        assert len({f.key for f in parse(frames)}) > 990
+
+    def test_encode_masked(self):
+        (parsed,) = parse(self.twin.encode_masked(0x81, "\u00e9"))
+        assert parsed[:3] == (True, 0, 1)
+        assert parsed.payload == "\u00e9".encode()
+        assert parsed.key is not None
+
+    def test_the_limit(self):
+        source = iter(["x" * 94] * 10)
+        frames, count, error = self.twin.encode_batch(source, 250, memoryview)
+        assert (len(frames), count, error) == (300, 3, None)
+        assert self.twin.encode_batch(source, 0, memoryview)[1] == 1
+        assert len(list(source)) == 6
+
+    def test_what_the_iterable_raises(self):
+        def messages():
+            yield "a"
+            yield b"b"
+            raise KeyError("source")
+
+        frames, count, error = self.batch(messages())
+        assert [f.payload for f in parse(frames)] == [b"a", b"b"]
+        assert count == 2
+        assert isinstance(error, KeyError)
+        assert error.__traceback__ is not None
+
+    @pytest.mark.parametrize(
+        ("bad", "kind"), [(5, TypeError), ("\ud800", UnicodeEncodeError), (None, TypeError)]
+    )
+    def test_a_message_that_is_none(self, bad, kind):
+        frames, count, error = self.batch(["a", bad, "b"])
+        assert [f.payload for f in parse(frames)] == [b"a"]
+        assert count == 1
+        assert isinstance(error, kind)
+
+    def test_what_is_converted(self):
+        class Message(bytes):
+            pass
+
+        seen = []
+
+        def convert(message):
+            seen.append(message)
+            return b"converted"
+
+        frames, _, _ = self.batch([Message(b"x"), 5, b"as it is"], convert=convert)
+        assert seen == [b"x", 5]
+        assert [f.payload for f in parse(frames)] == [b"converted", b"converted", b"as it is"]
+
+
 class ScanCases:
     twin: ModuleType
 
@@ -377,6 +451,10 @@ class TestPythonEncodeFrame(EncodeFrameCases):
     twin = py
 
 
+class TestPythonEncodeBatch(EncodeBatchCases):
+    twin = py
+
+
 class TestPythonScan(ScanCases):
     twin = py
 
@@ -388,6 +466,48 @@ class TestCMask(MaskCases):
 
 @needs_extension
 class TestCEncodeFrame(EncodeFrameCases):
+    twin = _c
+
+
+@needs_extension
+class TestCMaskKey(MaskKeyCases):
+    twin = _c
+
+    def test_the_pool_is_drawn_at_once(self):
+        """In a process of its own, as the twin keeps the function that it was given at first."""
+        script = (
+            "import os\n"
+            "sizes = []\n"
+            "draw = os.urandom\n"
+            "os.urandom = lambda size: (sizes.append(size), draw(size))[1]\n"
+            "from websocket._accel import _c\n"
+            "for _ in range(257): _c.mask_key()\n"
+            "print(sizes)\n"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", script], capture_output=True, text=True, check=True
+        )
+        assert done.stdout == "[1024, 1024]\n"
+
+    def test_a_generator_that_fails(self):
+        script = (
+            "import os\n"
+            "def fail(size): raise NotImplementedError\n"
+            "os.urandom = fail\n"
+            "from websocket._accel import _c\n"
+            "for call in (_c.mask_key, lambda: _c.encode_masked(1, b'')):\n"
+            "    try: call()\n"
+            "    except NotImplementedError: print('raised')\n"
+            "print(_c.encode_batch(iter([b'']), 1, bytes)[1:])\n"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", script], capture_output=True, text=True, check=True
+        )
+        assert done.stdout == "raised\nraised\n(0, NotImplementedError())\n"
+
+
+@needs_extension
+class TestCEncodeBatch(EncodeBatchCases):
     twin = _c
 
 
@@ -414,6 +534,14 @@ class TestCArguments:
             lambda: _c.encode_frame(129, 5, None),
             lambda: _c.encode_frame(129, b"", b"abc"),
             lambda: _c.encode_frame(129, b""),
+            lambda: _c.encode_masked(129),
+            lambda: _c.encode_masked(129, 5),
+            lambda: _c.encode_masked(-1, b""),
+            lambda: _c.encode_batch([b""], 9, bytes),
+            lambda: _c.encode_batch(iter([b""]), -1, bytes),
+            lambda: _c.encode_batch(iter([b""]), 2**70, bytes),
+            lambda: _c.encode_batch(iter([b""]), "9", bytes),
+            lambda: _c.encode_batch(iter([b""]), 9),
             lambda: _c.scan(bytearray(4), 0, 5, 9),
             lambda: _c.scan(bytearray(4), -1, 4, 9),
             lambda: _c.scan(bytearray(4), 3, 2, 9),
@@ -452,6 +580,7 @@ def test_the_environment_keeps_to_the_reference():
 
 
 def test_the_package_offers_one_twin_whole():
-    assert set(_accel.__all__) == {"encode_frame", "mask", "mask_key", "scan"}
-    homes = {getattr(_accel, name).__module__ for name in _accel.__all__ if name != "mask_key"}
+    assert all(hasattr(py, name) for name in _accel.__all__)
+    # Of the header of a large frame there is one version only, as it is not hot.
+    homes = {getattr(_accel, name).__module__ for name in _accel.__all__ if name != "frame_header"}
     assert len(homes) == 1

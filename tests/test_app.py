@@ -849,3 +849,23 @@ def test_the_default_timeout_does_not_end_an_idle_run() -> None:
         assert recorded.thread.is_alive()
         recorded.app.close()
         assert recorded.join() is False
+
+
+def test_send_many() -> None:
+    received: list[bytes] = []
+
+    def script(peer: Peer) -> None:
+        peer.accept()
+        received.extend(peer.next_frame().payload for _ in range(3))
+        peer.finish()
+
+    def on_open(app: WebSocketApp) -> None:
+        app.send_many(["a", b"b", "c"])
+        app.close()
+
+    with scripted(script) as url:
+        app = WebSocketApp(url, on_open=on_open)
+        assert app.run_forever() is False
+    assert received == [b"a", b"b", b"c"]
+    with pytest.raises(WebSocketConnectionClosedException):
+        app.send_many(["d"])

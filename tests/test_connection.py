@@ -17,7 +17,7 @@ from websocket import (
     WebSocketProtocolException,
 )
 from websocket._exceptions import WebSocketArgumentException, WebSocketMessageTooBigException
-from websocket._protocol.buffer import READ_SIZE
+from websocket._protocol.buffer import READ_SIZE, SMALLEST
 from websocket._protocol.connection import Connection, Role, State, failure
 from websocket._protocol.messages import Close, Fragment, Frame, Ping, Pong
 
@@ -124,7 +124,7 @@ class TestReceiving:
     def test_the_driver_may_fill_the_buffer_itself(self):
         connection = Connection()
         data = frame(1, b"Hello")
-        with connection.buffer.writable() as free:
+        with connection.writable() as free:
             free[: len(data)] = data
         connection.received(3)
         assert not connection.events
@@ -381,7 +381,7 @@ class TestEndOfTheStream:
         connection = Connection()
         connection.feed(frame(8))
         for _ in range(3):
-            with connection.buffer.writable() as free:
+            with connection.writable() as free:
                 free[:7] = frame(1, b"late!")
             connection.received(7)
         assert list(connection.events) == [Close(None, "")]
@@ -705,4 +705,4 @@ class TestMemory:
     def test_an_idle_connection_is_small(self):
         connection = Connection()
         connection.feed(frame(1, b"x" * 1000))
-        assert len(connection.buffer.data) == 4096
+        assert len(connection.buffer.data) == SMALLEST

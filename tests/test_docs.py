@@ -100,6 +100,7 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Network]:
         for address, server in {
             ("echo.example.com", 80): Server(subprotocols=["binary"]),
             ("echo.example.com", 443): Server(ssl_context=secure),
+            ("compressed.example.com", 443): Server(ssl_context=secure, compression="deflate"),
             ("feed.example.com", 443): Server(feed, ssl_context=secure, subprotocols=["binary"]),
             ("fragments.example.com", 443): Server(fragments, ssl_context=secure),
             ("untrusted.example.com", 443): Server(ssl_context=untrusted),

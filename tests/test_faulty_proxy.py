@@ -202,11 +202,14 @@ def test_a_wrong_byte_to_the_server() -> None:
     def handler(connection: ServerConnection) -> None:
         received.append(connection.recv(DEADLINE))
 
-    with Server(handler) as server:
-        with FaultyProxy(server.url, corrupt(LATER, up=True)) as proxy, connect(proxy) as ws:
-            ws.send("x" * 2000)
-            assert ws.recv() == ""
-            assert ws.close_code == 1007
+    with (
+        Server(handler) as server,
+        FaultyProxy(server.url, corrupt(LATER, up=True)) as proxy,
+        connect(proxy) as ws,
+    ):
+        ws.send("x" * 2000)
+        assert ws.recv() == ""
+        assert ws.close_code == 1007
     assert [type(error) for error in server.errors] == [websocket.WebSocketPayloadException]
     assert received == []
 

@@ -26,6 +26,7 @@ LEVELS = {
     "_observe": 2,
     "_open": 2,
     "_outbox": 2,
+    "_pieces": 2,
     "_pinger": 2,
     "_pong": 2,
     "_reconnect": 2,

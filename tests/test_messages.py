@@ -342,12 +342,18 @@ class TestCheckPartial:
         with pytest.raises(WebSocketPayloadException, match="at byte 2 "):
             self.feed(assembler(), 1, b"a", b"b", b"\xff")
 
-    def test_what_is_not_text_is_not_checked(self):
-        self.feed(assembler(), 2, b"\xff")
-        self.feed(assembler(check_text=False), 1, b"\xff")
+    def test_what_is_text(self):
         messages = assembler()
+        assert messages.is_text(1)
+        assert not messages.is_text(2)
+        assert not messages.is_text(9)
         messages.add(data_frame(2, b"", False))
-        self.feed(messages, 0, b"\xff")
+        assert not messages.is_text(0)
+        messages = assembler()
+        messages.add(data_frame(1, b"", False))
+        assert messages.is_text(0)
+        assert not messages.is_text(9)
+        assert not assembler(check_text=False).is_text(1)
 
     def test_goes_on_from_the_frame_before(self):
         messages = assembler()

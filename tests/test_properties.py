@@ -463,14 +463,22 @@ class TestAnyBytes:
 
 class TestMemory:
     def check(self, connection: Connection, fed: int) -> None:
-        buffer, assembler = connection.buffer, connection._messages
-        pending = len(buffer)
-        buffer.writable().release()  # as a driver does before it reads
+        buffer, large, assembler = connection.buffer, connection._large, connection._messages
+        pending, arrived = len(buffer), 0
+        connection.writable().release()  # as a driver does before it reads
         assert len(buffer) == pending
-        assert pending + len(assembler._payload) <= fed
         assert len(buffer.data) <= pending + max(READ_SIZE, pending // 8)
-        # bytearrays grow in steps: by an eighth, and a little.
-        assert sys.getsizeof(assembler._payload) <= len(assembler._payload) * 9 // 8 + 128
+        if large is not None:
+            arrived = large.length - large.missing
+            room = arrived + max(READ_SIZE, arrived // 8)
+            assert sys.getsizeof(large._content) <= room * 9 // 8 + 128
+        assert pending + arrived + assembler._size <= fed
+        # BytesIO grows in steps: by an eighth, and a little.
+        assert sys.getsizeof(assembler._binary) <= assembler._size * 9 // 8 + 128
+        texts = [*assembler._parts._parts, *assembler._parts._small]
+        # What a str takes is up to four bytes a character, and its head.
+        assert sum(map(len, texts)) <= assembler._size
+        assert len(texts) <= assembler._size // 128 + 256
 
     @examples(30)
     @given(stream=streams(), sizes=chunk_sizes())
@@ -660,13 +668,13 @@ class TestLinearWork:
         count = 100_000
         stream = self.fragments(opcode, count)
         connection = Connection()
-        payload = connection._messages._payload
+        binary = connection._messages._binary
         tracemalloc.start()
         try:
             for chunk in chunked(stream, [65536]):
                 if not connection.events:
                     # Joined in place: a new object each time would copy all that came before.
-                    assert connection._messages._payload is payload
+                    assert connection._messages._binary is binary
                 connection.feed(chunk)
             _, peak = tracemalloc.get_traced_memory()
         finally:

@@ -77,6 +77,7 @@ def test_help_has_the_documented_options_and_the_exit_status():
         "-t, --text TEXT",
         "--timings",
         "--headers HEADERS",
+        "--compress",
         "--demo",
         "ws_url",
         "exit status:",
@@ -124,6 +125,8 @@ def test_options_become_connect_options():
         "proxy_type": "http",
     }
     assert connect_options(_wsdump.parse_args(["ws://x/"])) == {}
+    compressed = connect_options(_wsdump.parse_args(["ws://x/", "--compress"]))
+    assert compressed == {"compression": "deflate"}
 
 
 def test_proxy_url():
@@ -469,6 +472,13 @@ def test_demo_needs_nobody_and_exits_with_0():
     for kind in ("text", "binary", "fragments", "ping"):
         assert re.search(rf"^  {kind} .* \d+\.\d\d ms$", text, re.MULTILINE)
     assert text.endswith("Closed with code 1000.\n")
+
+
+def test_demo_with_compression():
+    result = wsdump("--demo", "--compress", "-vv")
+    assert result.returncode == 0
+    assert "Sec-WebSocket-Extensions: permessage-deflate" in result.stderr.decode()
+    assert result.stdout.decode().endswith("Closed with code 1000.\n")
 
 
 @pytest.mark.parametrize(

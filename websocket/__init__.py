@@ -56,6 +56,7 @@ from ._logging import (
 from ._observe import Observer, Stats
 from ._outbox import Outbox
 from ._pong import PongWaiter
+from ._protocol.deflate import Deflate
 from ._reconnect import Backoff, retryable
 from ._reconnecting import Reconnecting, reconnecting
 from ._socket import (
@@ -89,6 +90,7 @@ __all__ = [
     "STATUS_UNEXPECTED_CONDITION",
     "STATUS_UNSUPPORTED_DATA_TYPE",
     "Backoff",
+    "Deflate",
     "Observer",
     "Outbox",
     "PongWaiter",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from ._abnf import ABNF
@@ -16,6 +16,7 @@ from ._keepalive import RoundTrips, check_settings
 from ._observe import Observer, tell
 from ._outbox import Outbox, Sender
 from ._protocol.connection import DEFAULT_MAX_SIZE, Payload, close_payload
+from ._protocol.extensions import Extension
 from ._protocol.frames import OP_BINARY, OP_CLOSE, OP_TEXT
 from ._protocol.messages import Close, parse_close
 from ._reconnect import DEFAULT, Backoff, policy_of
@@ -183,6 +184,21 @@ class WebSocketApp:
         if self.observer is not None and opcode < OP_CLOSE:
             tell(self.observer, "sent", len(data))
 
+    def send_many(self, messages: Iterable[Payload]) -> None:
+        """Send many messages with few system calls; see ``WebSocket.send_many``.
+
+        Raises:
+            WebSocketConnectionClosedException: there is no open connection.
+        """
+        if self._sender is not None or self.observer is not None:
+            for message in messages:
+                self.send(message, OP_TEXT if isinstance(message, str) else OP_BINARY)
+            return
+        sock = self.sock
+        if sock is None:
+            raise WebSocketConnectionClosedException("Connection is already closed.")
+        sock.send_many(messages)
+
     def send_text(self, text_data: str) -> None:
         """Send a text message."""
         self.send(text_data, OP_TEXT)
@@ -248,13 +264,14 @@ class WebSocketApp:
         reconnect: Backoff | float | None = None,
         redirect_limit: int = 3,
         max_size: int | None = DEFAULT_MAX_SIZE,
+        compression: str | Extension | None = None,
     ) -> bool:
         """Connect and call back; where the connection is lost, connect again.
 
         The timeout for connecting is that of ``setdefaulttimeout``.
 
         Parameters:
-            sockopt, sslopt, max_size: see ``WebSocket``.
+            sockopt, sslopt, max_size, compression: see ``WebSocket``.
             ping_interval: seconds between pings, 0 for none; the first after one interval.
             ping_timeout: seconds without any sign of life after a ping that end the
                 connection, None for no end. Shorter than the interval.
@@ -296,6 +313,7 @@ class WebSocketApp:
                 skip_utf8_validation=skip_utf8_validation,
                 enable_multithread=True,
                 max_size=max_size,
+                compression=compression,
             )
             ws.settimeout(getdefaulttimeout())
             return ws
@@ -377,7 +395,7 @@ class WebSocketApp:
             self._callback_failed(callback, error)
 
     def _callback_failed(self, callback: Any, error: Exception) -> None:
-        _logger.error("error from callback %r: %s", callback, error, exc_info=True)
+        _logger.error("error from callback %r: %s", callback, error, exc_info=error)
         if callback is not self.on_error:
             self._callback(self.on_error, error)
 

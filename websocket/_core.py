@@ -11,7 +11,7 @@ because the documented class has so many methods, each of a few lines under its 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -37,13 +37,17 @@ from ._abnf import (  # noqa: F401
 from ._exceptions import (
     WebSocketConnectionClosedException,
     WebSocketProtocolException,
+    WebSocketTimeoutException,
 )
 from ._handshake import SUPPORTED_REDIRECT_STATUSES, handshake_response  # noqa: F401
 from ._logging import isEnabledForTrace, trace
 from ._open import open_connection
+from ._pieces import MessageReader, MessageWriter
 from ._pong import PongWaiter
 from ._protocol.connection import DEFAULT_MAX_SIZE, Connection, Event, Payload, close_payload
-from ._protocol.frames import OP_BINARY, OP_CLOSE, OP_PING, OP_PONG, OP_TEXT
+from ._protocol.deflate import extension_of
+from ._protocol.extensions import Codec, Extension
+from ._protocol.frames import FIN, OP_BINARY, OP_CLOSE, OP_PING, OP_PONG, OP_TEXT
 from ._protocol.messages import Close, Fragment, Frame, Ping, Pong
 from ._socket import DEFAULT_SOCKET_OPTION, Deadline, getdefaulttimeout, sock_opt  # noqa: F401
 from ._ssl_compat import HAVE_CONTEXT_CHECK_HOSTNAME, HAVE_SSL, ssl  # noqa: F401
@@ -79,7 +83,9 @@ class WebSocket:
         skip_utf8_validation: take text that is not UTF-8; its bad bytes arrive as lone
             surrogates (``"surrogateescape"``).
         dispatcher: sends go through its ``send(sock, data)``.
-        max_size: bytes that a received message may have, None for no limit.
+        max_size: bytes that a received message may have, decompressed, None for no limit.
+        compression: ``"deflate"`` or a ``Deflate(...)`` offers permessage-deflate (RFC 7692)
+            to the server, which may decline.
 
     Attributes:
         connected: whether the connection is open.
@@ -98,6 +104,7 @@ class WebSocket:
         dispatcher: Any = None,
         *,
         max_size: int | None = DEFAULT_MAX_SIZE,
+        compression: str | Extension | None = None,
         **_: Any,
     ) -> None:
         self.sock_opt = sock_opt(sockopt, sslopt)
@@ -108,11 +115,14 @@ class WebSocket:
         self.fire_cont_frame = fire_cont_frame
         self.skip_utf8_validation = skip_utf8_validation
         self.max_size = max_size
+        self.compression = extension_of(compression)
+        self._codec: Codec | None = None  # of the connection that is about to be opened
         self.lock: Any = threading.RLock() if enable_multithread else NoLock()
         self.readlock: Any = threading.RLock() if enable_multithread else NoLock()
         self._core = self._new_core()
         self._stream: Stream | None = None
         self._direct_in = self._direct_out = False
+        self._events: Sequence[Event] = ()  # the core's, where they may be taken directly
         self._deadline: Deadline | None = None
 
     # Connecting
@@ -132,6 +142,7 @@ class WebSocket:
             host: value of the Host header; suppress_host=True leaves it out.
             connection: value of the Connection header.
             subprotocols: names to offer, in the order of preference.
+            compression: as in the constructor.
             redirect_limit: how many redirects are followed, default 3.
             socket: a connected socket to use; the connection owns it from then on.
             sockopt, sslopt: as in the constructor.
@@ -156,11 +167,13 @@ class WebSocket:
             self.sock_opt.timeout = options.pop("timeout")
         elif self.sock_opt.timeout is None:
             self.sock_opt.timeout = getdefaulttimeout()
+        options.setdefault("compression", self.compression)
         options["deadline"] = deadline = Deadline(self.sock_opt.timeout)
         # Not documented: for faces that call connecting off.
         deadline.on_socket = options.pop("on_socket", None)
         sock, response = open_connection(url, self.sock_opt, options)
         try:
+            self._codec = response.codec
             self.sock = sock
             self.handshake_response = response
             self.connected = True
@@ -172,6 +185,7 @@ class WebSocket:
                 self._core.store(response.rest)
         except BaseException:
             self._stream = None
+            self._events = ()
             self.connected = False
             sock.close()
             raise
@@ -189,6 +203,7 @@ class WebSocket:
     def sock(self, sock: Any) -> None:
         if sock is None:
             self._stream = None
+            self._events = ()
             return
         self._core = self._new_core()
         self.frame_buffer = frame_buffer(self._recv_bytes, self.skip_utf8_validation, self._core)
@@ -214,14 +229,17 @@ class WebSocket:
     def _choose_roads(self) -> None:
         stream = self._open_stream()
         direct_out = self._direct_out and self.get_mask_key is None
+        self._events = self._core.events if self._direct_in else ()
         stream.read_frame = None if self._direct_in else self._take_frame
         stream.write_frame = None if direct_out else self._write_control
 
     def _new_core(self) -> Connection:
+        codec, self._codec = self._codec, None
         return Connection(
             max_size=self.max_size,
             fragments=self.fire_cont_frame,
             check_text=not self.skip_utf8_validation,
+            codec=codec,
         )
 
     def _overrides(self, names: tuple[str, ...]) -> bool:
@@ -281,6 +299,11 @@ class WebSocket:
     headers = property(getheaders)
 
     @property
+    def compressed(self) -> bool:
+        """Whether the server has agreed to compression."""
+        return self._core.compressed
+
+    @property
     def close_code(self) -> int | None:
         """The code of the server's Close frame (1005 if it had none), None before it."""
         return self._core.close_code
@@ -329,7 +352,17 @@ class WebSocket:
         stream = self._stream or self._open_stream()
         if self._direct_out and self.get_mask_key is None:
             return stream.send(opcode, payload)
-        return self.send_frame(ABNF.create_frame(self._core.check(opcode, payload), opcode))
+        data = self._core.check(opcode, payload)
+        if opcode >= OP_CLOSE:
+            return self.send_frame(ABNF.create_frame(data, opcode))
+        with self.lock:  # no other message may be encoded between these two steps
+            rsv, data = self._core.encode_payload(opcode, data)
+            return self._send_built(FIN | rsv | opcode, data)
+
+    def _send_built(self, first: int, payload: Any) -> int:
+        frame = ABNF.create_frame(payload, first & 0x0F, fin=first >> 7)
+        frame.rsv1, frame.rsv2, frame.rsv3 = first >> 6 & 1, first >> 5 & 1, first >> 4 & 1
+        return self.send_frame(frame)
 
     def send_text(self, text_data: str) -> int:
         """Send a text message, see ``send``."""
@@ -342,6 +375,55 @@ class WebSocket:
     def send_binary(self, payload: bytes | bytearray | memoryview) -> int:
         """Send a binary message, see ``send``."""
         return self.send(payload, OP_BINARY)
+
+    def send_many(self, messages: Iterable[Payload]) -> int:
+        """Send messages, str as text and all else as binary, with few system calls.
+
+        Several at a time are written at once; frames of other threads may come between them,
+        never into them. If the iterable or a message raises, those before it have been sent.
+
+        Returns:
+            the size of their frames in bytes.
+
+        Raises:
+            what ``send`` raises.
+        """
+        stream = self._stream or self._open_stream()
+        if self._direct_out and self.get_mask_key is None and not self._overrides(("send",)):
+            return stream.send_many(messages)
+        return sum(
+            self.send(message, OP_TEXT if isinstance(message, str) else OP_BINARY)
+            for message in messages
+        )
+
+    def send_stream(self, source: Iterable[Payload] | Any, opcode: int | None = None) -> int:
+        """Send one message in pieces, as fragments, without having it in memory as a whole.
+
+        Control frames go out in between; other threads' messages wait until it is complete.
+        ``source`` may take its time: each piece is sent as soon as it is there.
+
+        Parameters:
+            source: an iterable of str or bytes, or a file (anything with ``read``). Bytes of
+                text may be cut anywhere, inside a character too.
+            opcode: ``ABNF.OPCODE_TEXT`` or ``ABNF.OPCODE_BINARY``. Default: text if the first
+                piece is str, binary if it is bytes.
+
+        Returns:
+            the size of all frames in bytes.
+
+        Raises:
+            what ``source`` raises, and what ``send`` does. Half a message is never left for a
+            whole one: unless nothing was sent yet, the connection is closed then, with code
+            1011 where there is still time for a Close frame.
+            WebSocketArgumentException: another opcode, or none where there is no piece.
+        """
+        stream = self._open_stream()
+        direct = self._direct_out and self.get_mask_key is None
+        try:
+            return MessageWriter(stream, None if direct else self._send_built).send(source, opcode)
+        finally:
+            if stream.ended:
+                self._forget(stream)
 
     def send_frame(self, frame: ABNF) -> int:
         """Send one frame made by ``ABNF.create_frame``, a fragment of a message for instance.
@@ -357,9 +439,16 @@ class WebSocket:
             trace(f"send: {data!r}")
         with self.lock:
             self._core.check_sendable()
+            if frame.opcode < OP_CLOSE:
+                self._core.await_turn()
             if frame.opcode == OP_CLOSE:
                 self._core.note_close(frame_of(frame).payload)
-            stream.write(data, self._send)
+            try:
+                stream.write(data, self._send)
+            except WebSocketTimeoutException:
+                if stream.unsent is None:
+                    self._core.unsent()
+                raise
         return len(data)
 
     def _send(self, data: Any) -> int:
@@ -410,6 +499,18 @@ class WebSocket:
             WebSocketProtocolException, WebSocketPayloadException: the server broke the
                 protocol; the connection was closed with the code that says so.
         """
+        events: Any = self._events
+        if events:
+            # The hot path: one read has brought this message as well.
+            try:
+                event = events.popleft()
+            except IndexError:
+                pass  # another thread was faster
+            else:
+                kind = event.__class__
+                if kind is str or kind is bytes:
+                    return event  # type: ignore[no-any-return]
+                events.appendleft(event)
         deadline = None if timeout is None else Deadline(timeout)
         if not self._direct_in:
             return self._recv_outer(deadline)
@@ -434,6 +535,34 @@ class WebSocket:
         if opcode == OP_TEXT and not isinstance(data, str):
             return data.decode("utf-8", "surrogateescape")
         return data if opcode in (OP_TEXT, OP_BINARY) else ""
+
+    def recv_stream(self, timeout: float | None = None) -> Iterator[str | bytes]:
+        """Receive the next message in pieces, as they arrive: for messages larger than memory.
+
+        ``max_size`` does not count for it. A piece ends where what has arrived ends, after
+        64 KiB at the latest (twice as much and more where the message is compressed), and
+        never inside a character. Connections that are traced, or whose receiving methods
+        are overridden, get whole frames.
+
+        A message left in the middle is skipped by whatever receives next. Only one thread may
+        receive meanwhile.
+
+        Parameters:
+            timeout: seconds for each piece, 0 to take only what is there already. None: the
+                connection's timeout, which counts anew with each read.
+
+        Returns:
+            an iterator over pieces: all str for text, all bytes for binary. An empty message
+            has one, empty piece. There is no piece at all where the server closed the
+            connection.
+
+        Raises:
+            what ``recv`` raises, while iterating. After WebSocketTimeoutException the
+            iteration can go on.
+            WebSocketConnectionClosedException: also where the server closed the connection in
+                the middle of the message.
+        """
+        return MessageReader(self._open_stream(), self._next_event, timeout)
 
     def recv_data(self, control_frame: bool = False) -> tuple[int, bytes]:
         """Receive the next message as its opcode and payload in bytes.
@@ -504,7 +633,7 @@ class WebSocket:
         """The next event; what ends the connection is carried out."""
         stream = self._stream or self._open_stream()
         try:
-            event = stream.next_event(deadline)
+            event = stream.receive() if deadline is None else stream.next_event(deadline)
         except WebSocketConnectionClosedException:
             # Nothing more will come, so nobody needs the socket.
             self._forget(stream)
@@ -596,6 +725,7 @@ class WebSocket:
         # Another thread may have connected anew in the meantime.
         if self._stream is stream:
             self._stream = None
+            self._events = ()
 
     def __enter__(self) -> WebSocket:
         return self
@@ -623,7 +753,7 @@ def create_connection(
             ``setdefaulttimeout``.
         class_: a subclass of ``WebSocket`` to use.
         **options: those of the constructor (get_mask_key, sockopt, sslopt, fire_cont_frame,
-            enable_multithread, skip_utf8_validation, max_size) and of
+            enable_multithread, skip_utf8_validation, max_size, compression) and of
             ``WebSocket.connect``.
 
     Raises:
@@ -644,4 +774,5 @@ _CONSTRUCTOR_OPTIONS = (
     "enable_multithread",
     "skip_utf8_validation",
     "max_size",
+    "compression",
 )

@@ -25,11 +25,15 @@ from ._exceptions import (
     WebSocketTimeoutException,
 )
 from ._logging import dump, error
+from ._protocol import extensions
+from ._protocol.deflate import extension_of
+from ._protocol.extensions import Codec, Extension
 from ._protocol.handshake import (
     KEY_SIZE,
     REDIRECT_STATUSES,
     VERSION,
     ClientRequest,
+    agreed_extension,
     check_response,
     make_key,
     parse_header_option,
@@ -75,6 +79,7 @@ class handshake_response:
         subprotocol: the subprotocol agreed on, or None.
         head: the whole response head, or None where a program made this object itself.
         rest: bytes of the WebSocket stream that came along with the head.
+        codec: the compression agreed on, or None.
     """
 
     def __init__(self, status: int, headers: dict[str, str], subprotocol: str | None) -> None:
@@ -83,6 +88,7 @@ class handshake_response:
         self.subprotocol = subprotocol
         self.head: ResponseHead | None = None
         self.rest = b""
+        self.codec: Codec | None = None
 
 
 def handshake(
@@ -106,9 +112,10 @@ def handshake(
         resource: path and query.
         **options: ``header`` (dict, list, or a callable that returns one), ``host``,
             ``origin``, ``suppress_origin``, ``suppress_host``, ``subprotocols``,
-            ``connection``, ``cookie``, ``cookie_jar`` (a :class:`SimpleCookieJar` or an
-            ``http.cookiejar.CookieJar``) and ``deadline`` (for all of it; None leaves the
-            socket's own timeout to each step). Other options are ignored.
+            ``connection``, ``compression``, ``cookie``, ``cookie_jar`` (a
+            :class:`SimpleCookieJar` or an ``http.cookiejar.CookieJar``) and ``deadline`` (for
+            all of it; None leaves the socket's own timeout to each step). Other options are
+            ignored.
 
     Returns:
         The response, if its status is 101 or one of SUPPORTED_REDIRECT_STATUSES. A redirect
@@ -125,7 +132,8 @@ def handshake(
         url, hostname, port, resource = "", url, hostname, port
     target = _target(url, hostname, port, resource)
     jar = _cookie_jar(options.get("cookie_jar"))
-    request = _prepare(target, options, jar)
+    extension = extension_of(options.get("compression"))
+    request = _prepare(target, options, jar, extension)
     deadline: Deadline | None = options.get("deadline")
     dump("request header", request.text)
     reader = ResponseReader()
@@ -135,12 +143,14 @@ def handshake(
     jar.store(target, head.headers.get_all("set-cookie"))
     if head.status not in SUCCESS_STATUSES:
         _refused(sock, reader, head, deadline)
-    subprotocol = None
+    subprotocol = codec = None
     if head.status == HTTPStatus.SWITCHING_PROTOCOLS:
         subprotocol = _judge(head, request, options, rest)
+        codec = agreed_extension(head, extension, rest)
     response = handshake_response(head.status, head.headers, subprotocol)
     response.head = head
     response.rest = rest
+    response.codec = codec
     return response
 
 
@@ -186,7 +196,12 @@ def _cookie_jar(jar: Any) -> SimpleCookieJar:
     return SimpleCookieJar(jar) if hasattr(jar, "add_cookie_header") else jar
 
 
-def _prepare(target: URL, options: Mapping[str, Any], jar: SimpleCookieJar) -> ClientRequest:
+def _prepare(
+    target: URL,
+    options: Mapping[str, Any],
+    jar: SimpleCookieJar,
+    extension: Extension | None = None,
+) -> ClientRequest:
     header: Any = options.get("header")
     if callable(header):
         header = header()
@@ -202,6 +217,7 @@ def _prepare(target: URL, options: Mapping[str, Any], jar: SimpleCookieJar) -> C
         connection=options.get("connection"),
         subprotocols=options.get("subprotocols"),
         cookie="; ".join(filter(None, [_jar_cookies(jar, target, cookie), cookie])),
+        extensions=() if extension is None else (extensions.offer(extension),),
     )
 
 

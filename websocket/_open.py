@@ -19,6 +19,7 @@ from ._socket import sock_opt
 
 _KNOWN = frozenset(
     {
+        "compression",
         "connection",
         "cookie",
         "cookie_jar",

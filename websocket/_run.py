@@ -305,7 +305,13 @@ class Run:
             if (kind is str or kind is bytes) and self._close_request is None:
                 if app.on_data is not None:
                     app._callback(app.on_data, event, OP_TEXT if kind is str else OP_BINARY, True)
-                app._callback(app.on_message, event)
+                # The hot path: _callback() written out, as each call counts.
+                on_message = app.on_message
+                if on_message is not None:
+                    try:
+                        on_message(app, event)
+                    except Exception as error:
+                        app._callback_failed(on_message, error)
                 continue
             self._deliver_rare(event)
             if self.finished:

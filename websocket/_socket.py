@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import math
+import select
 import selectors
 import socket
 import sys
@@ -326,9 +327,14 @@ def wait_ready(sock: Any, events: int, timeout: float | None) -> bool:
     Returns:
         False when the timeout has passed first.
     """
-    # Unlike epoll and kqueue, poll takes no descriptor of its own; unlike select, any number.
-    kind = getattr(selectors, "PollSelector", selectors.SelectSelector)
-    with kind() as selector:
+    if hasattr(select, "poll"):
+        # Unlike epoll and kqueue, poll takes no descriptor of its own; unlike select, any
+        # number. Without the selectors module in between, as this is called for each wait.
+        poll = select.poll()
+        mask = select.POLLIN if events & selectors.EVENT_READ else 0
+        poll.register(sock, mask | (select.POLLOUT if events & selectors.EVENT_WRITE else 0))
+        return bool(poll.poll(None if timeout is None else math.ceil(timeout * 1000)))
+    with selectors.SelectSelector() as selector:
         selector.register(sock, events)
         return bool(selector.select(timeout))
 

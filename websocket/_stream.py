@@ -13,11 +13,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 from typing import Any, Final, Protocol
 
+from ._accel import encode_masked
 from ._exceptions import (
     WebSocketConnectionClosedException,
     WebSocketException,
@@ -26,8 +26,17 @@ from ._exceptions import (
     WebSocketTimeoutException,
 )
 from ._pong import GRACE, PongWaiter
-from ._protocol.connection import Connection, Event, Payload, State, close_payload, failure
-from ._protocol.frames import OP_CLOSE, OP_PING, OP_PONG
+from ._protocol.connection import (
+    LARGE,
+    Connection,
+    Event,
+    Payload,
+    State,
+    close_payload,
+    failure,
+    not_encodable,
+)
+from ._protocol.frames import FIN, OP_BINARY, OP_CLOSE, OP_PING, OP_PONG, OP_TEXT
 from ._protocol.messages import Close, Frame, Ping
 from ._socket import Deadline
 from ._transport import transport_for
@@ -83,6 +92,8 @@ class Stream:
         self.sock = sock
         self.core = core
         self.transport = transport_for(sock)
+        self._plain = self.transport.plain
+        self._readable = self.transport.readable
         self.read_deadline: Deadline | None = None
         self.write_deadline: Deadline | None = None
         self.on_shutdown: Callable[[], Any] | None = None
@@ -93,9 +104,10 @@ class Stream:
         self.exact = False
         self._answer_ping = answer_ping
         self._unsent: memoryview | None = None
-        self._queued: deque[tuple[int, bytes]] = deque(maxlen=_MAX_QUEUED)
-        self._pings: deque[PongWaiter] = deque(maxlen=_MAX_WAITERS)
-        self._receivers: deque[None] = deque()  # as many as wait for the readlock
+        # Lists, as an empty deque takes ten times the memory, and most are always empty.
+        self._queued: list[tuple[int, bytes]] = []  # control frames that wait to be sent
+        self._pings: list[PongWaiter] = []  # whose pongs have not come
+        self._receivers: list[None] = []  # as many as wait for the readlock
         self._shut = False
         self._process = os.getpid()
 
@@ -106,6 +118,16 @@ class Stream:
         """Whether the program has closed the socket itself: no selector reports it any more."""
         fileno = getattr(self.sock, "fileno", None)
         return fileno is not None and fileno() == -1
+
+    @property
+    def unsent(self) -> memoryview | None:
+        """What is left of a frame of which a part was sent, or may have been."""
+        return self._unsent
+
+    @property
+    def ended(self) -> bool:
+        """Whether the socket was closed from this side."""
+        return self._shut
 
     def next_event(self, deadline: Deadline | None = None) -> Event:
         """The next thing that was received, in its order; waits for it.
@@ -125,6 +147,55 @@ class Stream:
                 raise deadline.error()
             self.fill(deadline)
 
+    def receive(self) -> Event:
+        """``next_event`` without a deadline.
+
+        The hot path: what ``fill`` and ``_read`` do in the usual case is written out, as each
+        call counts. Whatever is unusual goes through them.
+        """
+        core = self.core
+        events = core.events
+        buffer = core.buffer
+        plain = self._plain
+        while True:
+            if events:
+                try:
+                    return events.popleft()
+                except IndexError:
+                    continue  # another thread was faster
+            if (
+                plain is None
+                or self.exact
+                or self.read_frame is not None
+                or self._queued
+                or self._unsent is not None
+                or core.ended
+                or self._shut
+                or buffer.start != buffer.end
+                or not core.between_frames
+                or not self._readlock.acquire(blocking=False)
+            ):
+                self.fill()
+                continue
+            try:
+                if events:
+                    continue
+                try:
+                    count = plain.recv_into(buffer.whole())
+                except (OSError, ValueError) as error:
+                    self._note_loss(self.transport.mapped("The receive", error), error)
+                    continue
+                if count:
+                    core.received(count, self._readable)
+                else:
+                    core.eof()
+                if core.controls:
+                    self.answer_controls()
+            finally:
+                self._readlock.release()
+                if self._pings:
+                    self._wake_waiters()
+
     def fill(self, deadline: Deadline | None = None) -> None:
         """Read once, unless another thread has brought events in the meantime."""
         if not self._readlock.acquire(blocking=False):
@@ -133,9 +204,7 @@ class Stream:
             if not self.core.events:
                 self._read(deadline)
         finally:
-            self._readlock.release()
-            if self._pings:
-                self._wake_waiters()
+            self._release_reader()
 
     def _queue_for_reading(self, deadline: Deadline | None) -> None:
         self._receivers.append(None)
@@ -152,6 +221,10 @@ class Stream:
         """Read once if no other thread is reading or about to; False if one is."""
         # A receiver goes first: a lock that is taken again at once would never be its.
         if self._receivers or not self._readlock.acquire(blocking=False):
+            return False
+        if self.core.streaming and self.core.events:
+            # Pieces wait to be taken: reading on would gather what they are to spare us.
+            self._readlock.release()
             return False
         try:
             self._read(deadline)
@@ -179,28 +252,48 @@ class Stream:
                 self.read_deadline = deadline
                 core.accept(self.read_frame())
             else:
-                buffer = core.buffer
-                if self.exact or buffer.start != buffer.end:
+                count: int | None
+                if self.exact or not core.between_frames:
                     count = self._receive_more(deadline)
                 else:
-                    count = self.transport.recv_into(buffer.whole(), deadline)
+                    count = self.transport.recv_into(core.buffer.whole(), deadline)
                 if count:
-                    core.received(count)
-                else:
+                    core.received(count, self._readable)
+                elif count is not None:
                     core.eof()
         except (WebSocketProtocolException, WebSocketPayloadException) as error:
             core.ended = True
             core.events.append(error)
         except WebSocketConnectionClosedException as error:
-            core.eof(None if core.close_sent else error)
+            self._note_loss(error, error.__cause__)
         finally:
             self.read_deadline = None
         if core.controls:
             self.answer_controls()
 
-    def _receive_more(self, deadline: Deadline | None) -> int:
-        """Read behind what is pending, or no more than is missing; the size."""
-        with self.core.buffer.writable() as free:
+    def _note_loss(self, error: BaseException, cause: BaseException | None) -> None:
+        """Let the loss of the connection be its last event; raise any other error."""
+        error.__cause__ = cause
+        if not isinstance(error, WebSocketConnectionClosedException):
+            raise error
+        self.core.eof(None if self.core.close_sent else error)
+
+    def stream_next(self, wanted: bool = True) -> None:
+        """Receive the next message in pieces; see ``Connection.stream``."""
+        with self._readlock:
+            if not (wanted and self.core.events):
+                self.core.stream(wanted, parts=self.read_frame is None)
+
+    def _receive_more(self, deadline: Deadline | None) -> int | None:
+        """Read behind what is pending, or no more than is missing; the size.
+
+        None where there was no need to: a streamed message had left something to parse.
+        """
+        if self.core.streaming:
+            self.core.go_on()
+            if self.core.events or self.core.ended:
+                return None
+        with self.core.writable() as free:
             if not self.exact:
                 return self.transport.recv_into(free, deadline)
             with free[: self.core.missing() or 1] as part:
@@ -221,27 +314,78 @@ class Stream:
     # Sending
 
     def send(self, opcode: int, payload: Payload) -> int:
-        """Send one frame by the direct road; return its size in bytes."""
+        """Send one message or control frame by the direct road; return the size of its frame.
+
+        The hot path: what ``Connection.encode`` and the transport do in the usual case, in
+        which there is nothing to check, is written out, as each call counts.
+        """
+        core = self.core
+        kind = payload.__class__
         try:
             with self._lock:
-                frame = self.core.encode(opcode, payload)
-                size = len(frame)
-                if self._unsent is not None:
-                    self.write(frame)
-                    return size
-                try:
-                    sent = self.transport.send(frame)
-                except WebSocketTimeoutException:
-                    if self.transport.keeps_writes:
-                        self._unsent = memoryview(frame)
-                    raise
-                if sent < size:
-                    self._unsent = memoryview(frame)[sent:]
-                    self.write(b"")
-                return size
+                if (
+                    (kind is str if opcode == OP_TEXT else kind is bytes and opcode == OP_BINARY)
+                    and len(payload) <= LARGE
+                    and core.plain
+                    and self._unsent is None
+                    and core.masks
+                    and self._plain is not None
+                ):
+                    try:
+                        frame = encode_masked(FIN | opcode, payload)
+                        sent = self._plain.send(frame)
+                    except UnicodeEncodeError as error:
+                        raise not_encodable(error) from error
+                    except (OSError, ValueError) as error:
+                        raise self.transport.mapped("The send", error) from error
+                    if sent < len(frame):
+                        self._unsent = memoryview(frame)[sent:]
+                        self.write(b"")
+                    return len(frame)
+                return self._write_parts(core.encode_parts(opcode, payload))
         finally:
             if self._queued:
                 self._flush_queued(None)
+
+    def send_many(self, messages: Iterable[Payload]) -> int:
+        """Send many messages by the direct road; return the size of their frames."""
+        size = 0
+        if not self.core.plain:
+            for message in messages:
+                size += self.send(OP_TEXT if isinstance(message, str) else OP_BINARY, message)
+            return size
+        try:
+            # No other frame has to wait for all of them, and the iterable may take its time.
+            for frames, _ in self.core.encode_many(messages):
+                with self._lock:
+                    self.core.await_turn()
+                    self.write(frames)
+                size += len(frames)
+        finally:
+            if self._queued:
+                self._flush_queued(None)
+        return size
+
+    def _write_parts(self, parts: Iterator[bytes]) -> int:
+        """Write one frame that comes in parts; the lock is held."""
+        try:
+            self.write(b"")
+        except BaseException:
+            self.core.unsent()
+            raise
+        size = 0
+        for part in parts:
+            try:
+                self.write(part)
+            except BaseException:
+                if not size and self._unsent is None:
+                    self.core.unsent()
+                else:
+                    rest = part if self._unsent is None else self._unsent
+                    self._unsent = memoryview(b"".join((rest, *parts)))
+                raise
+            size += len(part)
+        return size
 
     def write(self, data: bytes, send: Callable[[Any], int] | None = None) -> None:
         """Write all of ``data``; the lock is held.
@@ -270,6 +414,7 @@ class Stream:
         waiting for us to read.
         """
         self._queued.append((opcode, payload))
+        del self._queued[:-_MAX_QUEUED]
         self._flush_queued(Deadline(0))
 
     @property
@@ -307,14 +452,14 @@ class Stream:
 
     def _send_queued(self) -> None:
         try:
-            control = self._queued.popleft()
+            control = self._queued.pop(0)
         except IndexError:
             return
         try:
             self._send_control(*control)
         except WebSocketTimeoutException:
             if self._unsent is None and len(self._queued) < _MAX_QUEUED:
-                self._queued.appendleft(control)
+                self._queued.insert(0, control)
             raise
 
     def _send_control(self, opcode: int, payload: bytes) -> None:
@@ -326,6 +471,7 @@ class Stream:
     def ping(self, payload: bytes, send: Callable[[int, bytes], Any]) -> PongWaiter:
         waiter = PongWaiter(self, payload)
         self._pings.append(waiter)
+        del self._pings[:-_MAX_WAITERS]
         try:
             send(OP_PING, payload)
         except BaseException:
@@ -347,7 +493,7 @@ class Stream:
         # A copy, as another thread may be pinging.
         if any(waiter.payload == payload for waiter in tuple(self._pings)):
             while self._pings:
-                waiter = self._pings.popleft()
+                waiter = self._pings.pop(0)
                 waiter.acknowledge()
                 if waiter.payload == payload:
                     break

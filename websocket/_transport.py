@@ -29,6 +29,16 @@ class Transport(Protocol):
     """What the faces need of a socket. ``deadline`` None means: the timeout that is set."""
 
     @property
+    def plain(self) -> Any:
+        """The socket, if its own ``recv_into`` and ``send`` do what the transport's do without
+        a deadline, but for the errors, which go to ``mapped``. Else None."""
+        ...
+
+    def mapped(self, action: str, error: Exception) -> BaseException:
+        """What an error of the ``plain`` socket means."""
+        ...
+
+    @property
     def keeps_writes(self) -> bool:
         """Whether a write that timed out may have begun, so that the same bytes must follow."""
         ...
@@ -53,6 +63,10 @@ class Transport(Protocol):
         """Whether bytes wait inside the transport, where a selector can't see them."""
         ...
 
+    def readable(self) -> bool:
+        """Whether a read would return at once, as far as can be told."""
+        ...
+
     def wait_for_room(self, deadline: Deadline | None = None) -> bool:
         """Wait until something can be read or written; True if it can be read.
 
@@ -71,6 +85,13 @@ class Transport(Protocol):
 def wait_for(sock: Any, events: int, deadline: Deadline | None) -> bool:
     """Wait until the socket can be read or written; False when the deadline came first."""
     return wait_ready(sock, events, None if deadline is None else deadline.left())
+
+
+def is_readable(sock: Any) -> bool:
+    try:
+        return wait_ready(sock, EVENT_READ, 0)
+    except (OSError, ValueError):
+        return False  # it was closed meanwhile, as the next read will find
 
 
 def wait_for_either(sock: Any, deadline: Deadline) -> bool:
@@ -109,6 +130,8 @@ class SocketTransport:
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
+        # A subclass, or an instance of one, may change its methods at any time.
+        self.plain = sock if type(sock) is socket.socket else None
 
     @property
     def timeout(self) -> float | None:
@@ -127,7 +150,7 @@ class SocketTransport:
                     raise timed_out("The receive", deadline, None)
             return self._sock.recv_into(view)
         except (OSError, ValueError) as error:
-            raise self._mapped("The receive", error, deadline) from error
+            raise self.mapped("The receive", error, deadline) from error
 
     def send(self, data: bytes | memoryview, deadline: Deadline | None = None) -> int:
         try:
@@ -138,15 +161,20 @@ class SocketTransport:
                     return self._sock.send(data, _DONTWAIT)
             return self._sock.send(data)
         except (OSError, ValueError) as error:
-            raise self._mapped("The send", error, deadline) from error
+            raise self.mapped("The send", error, deadline) from error
 
-    def _mapped(self, action: str, error: Exception, deadline: Deadline | None) -> BaseException:
+    def mapped(
+        self, action: str, error: Exception, deadline: Deadline | None = None
+    ) -> BaseException:
         if isinstance(error, (TimeoutError, BlockingIOError)):
             return timed_out(action, deadline, self._sock.gettimeout())
         return map_io_error(error) or error
 
     def pending(self) -> bool:
         return False
+
+    def readable(self) -> bool:
+        return is_readable(self._sock)
 
     def wait_for_room(self, deadline: Deadline | None = None) -> bool:
         return wait_for_either(self._sock, deadline or Deadline(self.timeout))
@@ -186,7 +214,16 @@ def _with_timeout_beside(kind: type) -> type:
     return type(kind.__name__, (_TimeoutBeside, kind), {})
 
 
-class TLSTransport:
+class _NotPlain:
+    """What the other transports say to the question for a plain socket."""
+
+    plain = None
+
+    def mapped(self, action: str, error: Exception) -> BaseException:
+        return map_io_error(error) or error
+
+
+class TLSTransport(_NotPlain):
     """A TLS socket, kept non-blocking.
 
     OpenSSL allows one thread at a time in a connection, and a read may have to write (and
@@ -258,6 +295,10 @@ class TLSTransport:
     def pending(self) -> bool:
         return not self._closed and self._sock.pending() > 0
 
+    def readable(self) -> bool:
+        # An incomplete record makes the socket readable, but is nothing that can be read.
+        return self.pending()
+
     def wait_for_room(self, deadline: Deadline | None = None) -> bool:
         return self.pending() or wait_for_either(self._sock, deadline or Deadline(self.timeout))
 
@@ -279,7 +320,7 @@ class TLSTransport:
             self._sock.close()
 
 
-class DoubleTransport:
+class DoubleTransport(_NotPlain):
     """Anything with ``recv(n)`` and ``send(b)``: a test double, a channel of another library."""
 
     keeps_writes = False
@@ -317,6 +358,9 @@ class DoubleTransport:
         return len(data) if sent is None else int(sent)
 
     def pending(self) -> bool:
+        return False
+
+    def readable(self) -> bool:
         return False
 
     def wait_for_room(self, deadline: Deadline | None = None) -> bool:

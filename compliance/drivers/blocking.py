@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import websocket
-from compliance.drivers import run_cases
+from compliance.drivers import COMPRESSION, run_cases
 
 
 def echo(url: str) -> None:
     """Return each message with the opcode that it came with."""
     try:
-        with websocket.create_connection(url) as connection:
+        with websocket.create_connection(url, compression=COMPRESSION) as connection:
             while True:
                 opcode, data = connection.recv_data()
                 if opcode == websocket.ABNF.OPCODE_CLOSE:

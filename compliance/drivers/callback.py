@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import websocket
-from compliance.drivers import run_cases
+from compliance.drivers import COMPRESSION, run_cases
 
 
 def on_message(app: websocket.WebSocketApp, message: str | bytes) -> None:
@@ -16,7 +16,8 @@ def on_message(app: websocket.WebSocketApp, message: str | bytes) -> None:
 
 def echo(url: str) -> None:
     """Run one app until its connection ends."""
-    websocket.WebSocketApp(url, on_message=on_message).run_forever(reconnect=0)
+    app = websocket.WebSocketApp(url, on_message=on_message)
+    app.run_forever(reconnect=0, compression=COMPRESSION)
 
 
 if __name__ == "__main__":

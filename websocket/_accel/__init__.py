@@ -8,14 +8,29 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from .py import mask_key
+from .py import frame_header
 
 if TYPE_CHECKING or os.environ.get("WEBSOCKET_NO_EXTENSIONS", "0") not in ("", "0"):
-    from .py import encode_frame, mask, scan
+    from . import py as chosen
 else:
     try:
-        from ._c import encode_frame, mask, scan
+        from . import _c as chosen
     except ImportError:
-        from .py import encode_frame, mask, scan
+        from . import py as chosen
 
-__all__ = ["encode_frame", "mask", "mask_key", "scan"]
+encode_batch = chosen.encode_batch
+encode_frame = chosen.encode_frame
+encode_masked = chosen.encode_masked
+mask = chosen.mask
+mask_key = chosen.mask_key
+scan = chosen.scan
+
+__all__ = [
+    "encode_batch",
+    "encode_frame",
+    "encode_masked",
+    "frame_header",
+    "mask",
+    "mask_key",
+    "scan",
+]

@@ -1,6 +1,8 @@
 /* The hot functions in C: the twin of py.py, which says what they do and is what they are
- * tested against. Nothing here keeps state, so there is nothing to lock, to fork or to share
- * between interpreters. RFC 6455 sections 5.2 and 5.3. */
+ * tested against. RFC 6455 sections 5.2 and 5.3.
+ *
+ * The one thing that is kept is a pool of mask keys in the module's state, of which each
+ * interpreter has its own. Without a GIL the module's critical section guards it. */
 
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
@@ -10,6 +12,19 @@
 #define FINAL_TEXT 0x81
 #define FINAL_BINARY 0x82
 #define MASKED 0x80
+#define POOL_SIZE 1024
+#define MAX_HEAD 14 /* of a masked frame: two bytes, eight of length, four of key */
+
+#ifndef Py_BEGIN_CRITICAL_SECTION /* before 3.13 there is always a GIL */
+#define Py_BEGIN_CRITICAL_SECTION(object) {
+#define Py_END_CRITICAL_SECTION() }
+#endif
+
+typedef struct {
+    PyObject *urandom;
+    Py_ssize_t left; /* bytes at the front of the pool that were not used yet */
+    unsigned char pool[POOL_SIZE];
+} module_state;
 
 /* XOR src into dst with the repeated key. Whole words in a plain loop: compilers turn it into
  * the widest vectors that the target has. */
@@ -38,6 +53,46 @@ xor_mask(unsigned char *dst, const unsigned char *src, Py_ssize_t size, const un
     for (; i < size; i++) {
         dst[i] = src[i] ^ key[i & 3];
     }
+}
+
+/* Four bytes of the operating system's randomness, used once (section 5.3: unpredictable). */
+static int
+take_key(PyObject *module, unsigned char *key)
+{
+    module_state *state = PyModule_GetState(module);
+    int taken = 0;
+
+    Py_BEGIN_CRITICAL_SECTION(module);
+    if (state->left < 4) {
+        PyObject *fresh = PyObject_CallFunction(state->urandom, "i", POOL_SIZE);
+        if (fresh != NULL && PyBytes_Check(fresh) && PyBytes_GET_SIZE(fresh) == POOL_SIZE) {
+            memcpy(state->pool, PyBytes_AS_STRING(fresh), POOL_SIZE);
+            state->left = POOL_SIZE;
+        }
+        else if (fresh != NULL) {
+            PyErr_SetString(PyExc_SystemError, "os.urandom() returned something else");
+        }
+        Py_XDECREF(fresh);
+    }
+    if (state->left >= 4) {
+        state->left -= 4;
+        memcpy(key, state->pool + state->left, 4);
+        taken = 1;
+    }
+    Py_END_CRITICAL_SECTION();
+    return taken;
+}
+
+PyDoc_STRVAR(forget_keys_doc,
+"forget_keys($module, /)\n--\n\n"
+"Use no key of the pool any more: a forked child has a copy of it.");
+
+static PyObject *
+forget_keys(PyObject *module, PyObject *Py_UNUSED(none))
+{
+    module_state *state = PyModule_GetState(module);
+    state->left = 0;
+    Py_RETURN_NONE;
 }
 
 static int
@@ -86,24 +141,14 @@ mask(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs)
     return result;
 }
 
-static PyObject *
-build_frame(unsigned char first, const void *payload, Py_ssize_t size, const unsigned char *key)
+/* Write a frame at p, which has room for MAX_HEAD + size bytes; its size. */
+static Py_ssize_t
+put_frame(unsigned char *p, unsigned char first, const void *payload, Py_ssize_t size,
+          const unsigned char *key)
 {
-    unsigned char mask_bit = key == NULL ? 0 : MASKED;
-    Py_ssize_t length_size = size < 126 ? 0 : size < 65536 ? 2 : 8;
-    Py_ssize_t head = 2 + length_size + (key == NULL ? 0 : 4);
-    PyObject *frame;
-    unsigned char *p;
-    Py_ssize_t i;
+    unsigned char mask_bit = key == NULL ? 0 : MASKED, *begin = p;
+    Py_ssize_t length_size = size < 126 ? 0 : size < 65536 ? 2 : 8, i;
 
-    if (size > PY_SSIZE_T_MAX - head) {
-        return PyErr_NoMemory();
-    }
-    frame = PyBytes_FromStringAndSize(NULL, head + size);
-    if (frame == NULL) {
-        return NULL;
-    }
-    p = (unsigned char *)PyBytes_AS_STRING(frame);
     *p++ = first;
     if (length_size == 0) {
         *p++ = mask_bit | (unsigned char)size;
@@ -116,11 +161,99 @@ build_frame(unsigned char first, const void *payload, Py_ssize_t size, const uns
     }
     if (key != NULL) {
         memcpy(p, key, 4);
-        xor_mask(p + 4, payload, size, key);
+        p += 4;
+        xor_mask(p, payload, size, key);
     }
     else if (size > 0) { /* an empty buffer may have no address */
         memcpy(p, payload, size);
     }
+    return p + size - begin;
+}
+
+static PyObject *
+build_frame(unsigned char first, const void *payload, Py_ssize_t size, const unsigned char *key)
+{
+    Py_ssize_t head = (size < 126 ? 2 : size < 65536 ? 4 : 10) + (key == NULL ? 0 : 4);
+    PyObject *frame;
+
+    if (size > PY_SSIZE_T_MAX - head) {
+        return PyErr_NoMemory();
+    }
+    frame = PyBytes_FromStringAndSize(NULL, head + size);
+    if (frame != NULL) {
+        put_frame((unsigned char *)PyBytes_AS_STRING(frame), first, payload, size, key);
+    }
+    return frame;
+}
+
+/* A payload's bytes, wherever they are. */
+typedef struct {
+    const void *data;
+    Py_ssize_t size;
+    PyObject *encoded; /* what is to be released, if anything */
+    Py_buffer buffer;
+    int has_buffer;
+} payload_view;
+
+static int
+view_payload(PyObject *payload, payload_view *view)
+{
+    view->encoded = NULL;
+    view->has_buffer = 0;
+    if (PyUnicode_Check(payload)) {
+        if (PyUnicode_IS_ASCII(payload)) {
+            view->data = PyUnicode_1BYTE_DATA(payload);
+            view->size = PyUnicode_GET_LENGTH(payload);
+            return 1;
+        }
+        /* Not PyUnicode_AsUTF8AndSize: it would keep its copy as long as the str lives. */
+        payload = view->encoded = PyUnicode_AsUTF8String(payload);
+        if (payload == NULL) {
+            return 0;
+        }
+    }
+    if (PyBytes_CheckExact(payload)) {
+        view->data = PyBytes_AS_STRING(payload);
+        view->size = PyBytes_GET_SIZE(payload);
+        return 1;
+    }
+    if (PyObject_GetBuffer(payload, &view->buffer, PyBUF_SIMPLE) < 0) {
+        return 0;
+    }
+    view->has_buffer = 1;
+    view->data = view->buffer.buf;
+    view->size = view->buffer.len;
+    return 1;
+}
+
+static void
+release_payload(payload_view *view)
+{
+    Py_XDECREF(view->encoded);
+    if (view->has_buffer) {
+        PyBuffer_Release(&view->buffer);
+    }
+}
+
+static PyObject *
+frame_of(PyObject *first_byte, PyObject *payload, const unsigned char *key)
+{
+    payload_view view;
+    PyObject *frame;
+    long first = PyLong_AsLong(first_byte);
+
+    if (first == -1 && PyErr_Occurred()) {
+        return NULL;
+    }
+    if (first < 0 || first > 255) {
+        PyErr_SetString(PyExc_ValueError, "the first byte of a frame is in range(256)");
+        return NULL;
+    }
+    if (!view_payload(payload, &view)) {
+        return NULL;
+    }
+    frame = build_frame((unsigned char)first, view.data, view.size, key);
+    release_payload(&view);
     return frame;
 }
 
@@ -132,52 +265,147 @@ static PyObject *
 encode_frame(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs)
 {
     const unsigned char *key = NULL;
-    PyObject *payload, *encoded, *frame;
-    long first;
 
-    if (!check_arguments("encode_frame", nargs, 3)) {
+    if (!check_arguments("encode_frame", nargs, 3) ||
+        (args[2] != Py_None && !get_key(args[2], &key))) {
         return NULL;
     }
-    first = PyLong_AsLong(args[0]);
-    if (first == -1 && PyErr_Occurred()) {
+    return frame_of(args[0], args[1], key);
+}
+
+PyDoc_STRVAR(encode_masked_doc,
+"encode_masked($module, first, payload, /)\n--\n\n"
+"encode_frame() with a fresh mask key.");
+
+static PyObject *
+encode_masked(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
+{
+    unsigned char key[4];
+
+    if (!check_arguments("encode_masked", nargs, 2) || !take_key(module, key)) {
         return NULL;
     }
-    if (first < 0 || first > 255) {
-        PyErr_SetString(PyExc_ValueError, "the first byte of a frame is in range(256)");
-        return NULL;
+    return frame_of(args[0], args[1], key);
+}
+
+PyDoc_STRVAR(mask_key_doc,
+"mask_key($module, /)\n--\n\n"
+"Four bytes of the operating system's randomness.");
+
+static PyObject *
+mask_key(PyObject *module, PyObject *Py_UNUSED(none))
+{
+    unsigned char key[4];
+
+    return take_key(module, key) ? PyBytes_FromStringAndSize((char *)key, 4) : NULL;
+}
+
+/* The exception that is set, as an object; none is set afterwards. */
+static PyObject *
+take_exception(void)
+{
+#if PY_VERSION_HEX >= 0x030C0000
+    return PyErr_GetRaisedException();
+#else
+    PyObject *type, *value, *traceback;
+
+    PyErr_Fetch(&type, &value, &traceback);
+    PyErr_NormalizeException(&type, &value, &traceback);
+    if (traceback != NULL) {
+        PyException_SetTraceback(value, traceback);
     }
-    if (args[2] != Py_None && !get_key(args[2], &key)) {
-        return NULL;
-    }
-    payload = args[1];
-    if (PyBytes_CheckExact(payload)) {
-        return build_frame((unsigned char)first, PyBytes_AS_STRING(payload),
-                           PyBytes_GET_SIZE(payload), key);
-    }
-    if (PyUnicode_Check(payload)) {
-        if (PyUnicode_IS_ASCII(payload)) {
-            return build_frame((unsigned char)first, PyUnicode_1BYTE_DATA(payload),
-                               PyUnicode_GET_LENGTH(payload), key);
+    Py_XDECREF(type);
+    Py_XDECREF(traceback);
+    return value;
+#endif
+}
+
+/* Append the frame of one message to *frames, which grows as needed. */
+static int
+append_message(PyObject *module, PyObject *message, PyObject *convert, PyObject **frames,
+               Py_ssize_t *used)
+{
+    unsigned char key[4];
+    payload_view view;
+    PyObject *converted = NULL;
+    Py_ssize_t capacity;
+    unsigned char first = PyUnicode_Check(message) ? FINAL_TEXT : FINAL_BINARY;
+    int done = 0;
+
+    if (!PyUnicode_Check(message) && !PyBytes_CheckExact(message)) {
+        message = converted = PyObject_CallOneArg(convert, message);
+        if (message == NULL) {
+            return 0;
         }
-        /* Not PyUnicode_AsUTF8AndSize: it would keep its copy as long as the str lives. */
-        encoded = PyUnicode_AsUTF8String(payload);
-        if (encoded == NULL) {
+    }
+    if (view_payload(message, &view)) {
+        capacity = PyBytes_GET_SIZE(*frames);
+        if (view.size > PY_SSIZE_T_MAX / 2 - *used - MAX_HEAD) {
+            PyErr_NoMemory();
+        }
+        else if (capacity - *used >= view.size + MAX_HEAD ||
+                 _PyBytes_Resize(frames, *used * 2 + view.size + MAX_HEAD) == 0) {
+            if (take_key(module, key)) {
+                *used += put_frame((unsigned char *)PyBytes_AS_STRING(*frames) + *used, first,
+                                   view.data, view.size, key);
+                done = 1;
+            }
+        }
+        release_payload(&view);
+    }
+    Py_XDECREF(converted);
+    return done;
+}
+
+PyDoc_STRVAR(encode_batch_doc,
+"encode_batch($module, messages, limit, convert, /)\n--\n\n"
+"Frames of messages from an iterator, their number, and what ended the iteration early.");
+
+static PyObject *
+encode_batch(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
+{
+    PyObject *messages, *convert, *message, *frames, *error = NULL;
+    Py_ssize_t limit, count = 0, used = 0;
+
+    if (!check_arguments("encode_batch", nargs, 3)) {
+        return NULL;
+    }
+    messages = args[0];
+    convert = args[2];
+    limit = PyLong_AsSsize_t(args[1]);
+    if (limit == -1 && PyErr_Occurred()) {
+        return NULL;
+    }
+    if (!PyIter_Check(messages) || limit < 0 || limit > PY_SSIZE_T_MAX / 4) {
+        PyErr_SetString(PyExc_ValueError, "encode_batch() needs an iterator and a limit from 0 on");
+        return NULL;
+    }
+    frames = PyBytes_FromStringAndSize(NULL, limit + 4096);
+    if (frames == NULL) {
+        return NULL;
+    }
+    do {
+        message = PyIter_Next(messages);
+        if (message == NULL) {
+            break;
+        }
+        count += append_message(module, message, convert, &frames, &used);
+        Py_DECREF(message);
+    } while (used < limit && !PyErr_Occurred());
+    if (PyErr_Occurred()) {
+        if (frames == NULL) { /* no memory: what was in there is lost as well */
             return NULL;
         }
-        frame = build_frame((unsigned char)first, PyBytes_AS_STRING(encoded),
-                            PyBytes_GET_SIZE(encoded), key);
-        Py_DECREF(encoded);
-        return frame;
+        error = take_exception();
     }
-    else {
-        Py_buffer data;
-        if (PyObject_GetBuffer(payload, &data, PyBUF_SIMPLE) < 0) {
-            return NULL;
-        }
-        frame = build_frame((unsigned char)first, data.buf, data.len, key);
-        PyBuffer_Release(&data);
-        return frame;
+    if (_PyBytes_Resize(&frames, used) < 0) {
+        Py_XDECREF(error);
+        return NULL;
     }
+    if (error == NULL) {
+        error = Py_NewRef(Py_None);
+    }
+    return Py_BuildValue("(NnN)", frames, count, error);
 }
 
 /* The frame at p, if it is plain and whole: its payload in *body and *size, the bytes that it
@@ -293,11 +521,84 @@ fail:
 static PyMethodDef functions[] = {
     {"mask", (PyCFunction)(void (*)(void))mask, METH_FASTCALL, mask_doc},
     {"encode_frame", (PyCFunction)(void (*)(void))encode_frame, METH_FASTCALL, encode_frame_doc},
+    {"encode_masked", (PyCFunction)(void (*)(void))encode_masked, METH_FASTCALL,
+     encode_masked_doc},
+    {"encode_batch", (PyCFunction)(void (*)(void))encode_batch, METH_FASTCALL, encode_batch_doc},
+    {"mask_key", mask_key, METH_NOARGS, mask_key_doc},
+    {"forget_keys", forget_keys, METH_NOARGS, forget_keys_doc},
     {"scan", (PyCFunction)(void (*)(void))scan, METH_FASTCALL, scan_doc},
     {NULL, NULL, 0, NULL},
 };
 
+/* Have forget_keys() called in each forked child, where processes fork. */
+static int
+watch_for_forks(PyObject *module, PyObject *os)
+{
+    PyObject *watch = PyObject_GetAttrString(os, "register_at_fork"), *forget, *arguments = NULL;
+    PyObject *nothing = NULL, *result = NULL;
+
+    if (watch == NULL) {
+        if (!PyErr_ExceptionMatches(PyExc_AttributeError)) {
+            return -1;
+        }
+        PyErr_Clear();
+        return 0;
+    }
+    forget = PyObject_GetAttrString(module, "forget_keys");
+    if (forget != NULL) {
+        arguments = Py_BuildValue("{sO}", "after_in_child", forget);
+        nothing = PyTuple_New(0);
+    }
+    if (arguments != NULL && nothing != NULL) {
+        result = PyObject_Call(watch, nothing, arguments);
+    }
+    Py_XDECREF(forget);
+    Py_XDECREF(arguments);
+    Py_XDECREF(nothing);
+    Py_DECREF(watch);
+    Py_XDECREF(result);
+    return result == NULL ? -1 : 0;
+}
+
+static int
+prepare(PyObject *module)
+{
+    module_state *state = PyModule_GetState(module);
+    PyObject *os = PyImport_ImportModule("os");
+    int watching;
+
+    if (os == NULL) {
+        return -1;
+    }
+    state->left = 0;
+    state->urandom = PyObject_GetAttrString(os, "urandom");
+    watching = state->urandom == NULL ? -1 : watch_for_forks(module, os);
+    Py_DECREF(os);
+    return watching;
+}
+
+static int
+traverse(PyObject *module, visitproc visit, void *arg)
+{
+    module_state *state = PyModule_GetState(module);
+    if (state != NULL) {
+        Py_VISIT(state->urandom);
+    }
+    return 0;
+}
+
+static int
+clear(PyObject *module)
+{
+    module_state *state = PyModule_GetState(module);
+    if (state != NULL) {
+        Py_CLEAR(state->urandom);
+    }
+    return 0;
+}
+
 static PyModuleDef_Slot slots[] = {
+    {Py_mod_exec, prepare},
 #ifdef Py_mod_multiple_interpreters
     {Py_mod_multiple_interpreters, Py_MOD_PER_INTERPRETER_GIL_SUPPORTED},
 #endif
@@ -311,9 +612,11 @@ static struct PyModuleDef module = {
     PyModuleDef_HEAD_INIT,
     .m_name = "websocket._accel._c",
     .m_doc = "The hot functions in C, see py.py.",
-    .m_size = 0,
+    .m_size = sizeof(module_state),
     .m_methods = functions,
     .m_slots = slots,
+    .m_traverse = traverse,
+    .m_clear = clear,
 };
 
 PyMODINIT_FUNC

@@ -9,8 +9,22 @@ from __future__ import annotations
 
 import os
 import struct
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from typing import Any
 
-__all__ = ["encode_frame", "mask", "mask_key", "scan"]
+__all__ = [
+    "encode_batch",
+    "encode_frame",
+    "encode_masked",
+    "forget_keys",
+    "frame_header",
+    "mask",
+    "mask_key",
+    "scan",
+]
+
+Payload = str | bytes | bytearray | memoryview
 
 _KEYS_PER_REFILL = 256
 # Above this size one huge integer costs more than several that fit the processor's cache.
@@ -22,8 +36,7 @@ _keys: list[bytes] = []
 def mask_key() -> bytes:
     """Four bytes of the operating system's randomness (section 5.3: unpredictable).
 
-    ``list.pop`` takes each key exactly once whatever the threads do, and a forked child
-    empties its copy of the pool, so no two frames share a key that was drawn once.
+    ``list.pop`` takes each key exactly once whatever the threads do.
     """
     try:
         return _keys.pop()
@@ -33,8 +46,13 @@ def mask_key() -> bytes:
         return fresh[:4]
 
 
+def forget_keys() -> None:
+    """Use no key of the pool any more: a forked child has a copy of it."""
+    _keys.clear()
+
+
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_keys.clear)
+    os.register_at_fork(after_in_child=forget_keys)
 
 
 def mask(key: bytes, data: bytes | bytearray | memoryview) -> bytes:
@@ -51,14 +69,20 @@ def mask(key: bytes, data: bytes | bytearray | memoryview) -> bytes:
 
 def _mask_block(key: bytes, data: bytes | bytearray | memoryview) -> bytes:
     size = len(data)
-    repeated = key * (size // 4) + key[: size % 4]
-    masked = int.from_bytes(data, "little") ^ int.from_bytes(repeated, "little")
-    return masked.to_bytes(size, "little")
+    if size == _MASK_BLOCK:
+        repeated = _full_block(key)
+    else:
+        repeated = int.from_bytes(key * (size // 4) + key[: size % 4], "little")
+    return (int.from_bytes(data, "little") ^ repeated).to_bytes(size, "little")
 
 
-def encode_frame(
-    first: int, payload: str | bytes | bytearray | memoryview, key: bytes | None
-) -> bytes:
+@lru_cache(maxsize=4)
+def _full_block(key: bytes) -> int:
+    """The key repeated for a whole block: the same for all blocks of a frame."""
+    return int.from_bytes(key * (_MASK_BLOCK // 4), "little")
+
+
+def encode_frame(first: int, payload: Payload, key: bytes | None) -> bytes:
     """Header, mask key and masked payload in one object.
 
     Parameters:
@@ -67,17 +91,68 @@ def encode_frame(
         key: four bytes, or None for a frame that is not masked (a server's).
     """
     data = payload.encode() if isinstance(payload, str) else payload
-    size = len(data)
-    mask_bit = 0 if key is None else 0x80
-    if size < 126:
-        header = bytes((first, mask_bit | size))
-    elif size < 65536:
-        header = struct.pack("!BBH", first, mask_bit | 126, size)
-    else:
-        header = struct.pack("!BBQ", first, mask_bit | 127, size)
+    header = frame_header(first, len(data), 0 if key is None else 0x80)
     if key is None:
         return header + bytes(data)
     return b"".join((header, key, mask(key, data)))
+
+
+def frame_header(first: int, size: int, mask_bit: int) -> bytes:
+    """The first bytes of a frame, up to the mask key (section 5.2).
+
+    Parameters:
+        size: of the payload.
+        mask_bit: 0x80 for a frame that is masked, else 0.
+    """
+    if size < 126:
+        return bytes((first, mask_bit | size))
+    if size < 65536:
+        return struct.pack("!BBH", first, mask_bit | 126, size)
+    return struct.pack("!BBQ", first, mask_bit | 127, size)
+
+
+def encode_masked(first: int, payload: Payload) -> bytes:
+    """``encode_frame`` with a fresh mask key."""
+    return encode_frame(first, payload, mask_key())
+
+
+def encode_batch(
+    messages: Iterator[Any], limit: int, convert: Callable[[Any], bytes | bytearray | memoryview]
+) -> tuple[bytes, int, BaseException | None]:
+    """The masked frames of the next messages: str as text, all else as binary.
+
+    Parameters:
+        limit: take no further message once the frames have so many bytes.
+        convert: called with each message that is neither str nor bytes; returns its bytes.
+
+    Returns:
+        the frames, the number of messages in them, and what the iterator or a message raised.
+    """
+    clear: list[bytes | bytearray | memoryview] = []
+    keys: list[bytes] = []
+    size = count = 0
+    error = None
+    try:
+        for message in messages:
+            first, payload = 0x82, message
+            if isinstance(message, str):
+                first, payload = 0x81, message.encode()
+            elif payload.__class__ is not bytes:
+                payload = convert(message)
+            length = len(payload)
+            header = frame_header(first, length, 0x80)
+            key = mask_key()
+            clear += (header, key, payload)
+            # Header and key pass through a mask of zeros, so that one XOR does it all.
+            keys += (bytes(len(header) + 4), key * (length // 4), key[: length % 4])
+            size += len(header) + 4 + length
+            count += 1
+            if size >= limit:
+                break
+    except BaseException as raised:
+        error = raised
+    masked = int.from_bytes(b"".join(clear), "little") ^ int.from_bytes(b"".join(keys), "little")
+    return masked.to_bytes(size, "little"), count, error
 
 
 def scan(data: bytearray, start: int, end: int, limit: int) -> tuple[int, list[str | bytes]]:

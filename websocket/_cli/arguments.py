@@ -138,6 +138,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("-t", "--text", help="send this text first")
     add("--timings", action="store_true", help="show the time of each message in seconds")
+    add("--compress", action="store_true", help="offer compression (permessage-deflate)")
     add("--headers", help="request headers, ex. 'X-One: 1,X-Two: 2'; ',' separates them")
     add(
         "--demo",
@@ -197,6 +198,8 @@ def connect_options(args: argparse.Namespace) -> dict[str, Any]:
         options["subprotocols"] = args.subprotocols
     if args.nocert and HAVE_SSL:
         options["sslopt"] = {"cert_reqs": ssl.CERT_NONE, "check_hostname": False}
+    if args.compress:
+        options["compression"] = "deflate"
     if args.headers:
         options["header"] = [part.strip() for part in args.headers.split(",") if part.strip()]
     return options

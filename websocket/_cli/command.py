@@ -50,6 +50,7 @@ def _dump(args: argparse.Namespace, trace: TraceHandler | None) -> int:
     console = InteractiveConsole() if is_terminal() and not args.raw else NonInteractive()
     if isinstance(console, InteractiveConsole):
         spoken = f", subprotocol {one_line(ws.subprotocol)}" if ws.subprotocol else ""
+        spoken += ", compressed" if ws.compressed else ""
         where = one_line(str(URL.parse(args.ws_url)))
         console.note(f"Connected to {where}{spoken}. Ctrl-D closes the connection.")
     return Session(ws, args, console, trace).run()
@@ -79,7 +80,9 @@ def _host(url: str, options: dict[str, Any]) -> str:
 
 def _demo(args: argparse.Namespace, trace: TraceHandler | None) -> int:
     interactive = is_terminal() and not args.raw
-    with Server(subprotocols=args.subprotocols or ()) as server:
+    with Server(
+        subprotocols=args.subprotocols or (), compression="deflate" if args.compress else None
+    ) as server:
         print(f"An echo server on this machine: {server.url}\n", flush=True)
         options = connect_options(args)
         ws = _connect(server.url, options)

@@ -1,14 +1,18 @@
-"""The receive buffer of a connection: one block of memory that the socket writes into."""
+"""Memory that the socket writes into: a connection's receive buffer, and large payloads."""
 
 from __future__ import annotations
 
+from functools import cache
+from io import BytesIO
 from typing import Final
 
-SMALLEST: Final = 4096
+SMALLEST: Final = 2048
 READ_SIZE: Final = 256 * 1024
 
 # After so many reads in a row that needed only a fraction of it, the buffer shrinks.
 _SMALL_READS: Final = 32
+
+_KEPT_BLOCK: Final = 8 * 1024 * 1024
 
 # A handful of free bytes would cost a system call for next to nothing.
 _LEAST_FREE: Final = SMALLEST // 2
@@ -46,9 +50,12 @@ class ReceiveBuffer:
             self.start = self.end = 0
             if len(self.data) != self._capacity:
                 self._resize(self._capacity)
-        elif self.start:
-            # What is pending is the beginning of one frame: each byte is moved once.
-            self._compact()
+        else:
+            if self.start:
+                # What is pending is the beginning of one frame: each byte is moved once.
+                self._compact()
+            if len(self.data) < self._capacity:
+                self._resize(self._capacity)
         self.trim()
         if len(self.data) - self.end < _LEAST_FREE:
             self._resize(self.end + max(min(self.end, READ_SIZE), self.end // 8))
@@ -113,3 +120,63 @@ class ReceiveBuffer:
             fresh = bytearray(size)
             fresh[: self.end] = self.data[: self.end]
             self.data = fresh
+
+
+@cache
+def keep_freed_blocks() -> None:
+    """Let malloc reuse the memory of large messages, once one has come.
+
+    glibc maps each block above a threshold anew and gives it back when it is freed, and then
+    the next message pays for every page again: for 1 MiB of text that costs twice its decoding.
+    The threshold rises to the size of the largest block that was ever freed. So one is freed
+    here, which nobody has touched, and which has cost no memory therefore. What remains is that
+    the process may keep some free megabytes for itself; elsewhere it does nothing.
+    """
+    bytearray(_KEPT_BLOCK)
+
+
+class LargePayload:
+    """The payload of one frame, received straight into the bytes object that it becomes.
+
+    ``BytesIO`` hands its contents over without a copy. It grows with what was received, never
+    on the word of a length field, by an eighth at a time so that the cost per byte is constant.
+
+    Parameters:
+        length: of the payload.
+        beginning: what has been received of it.
+    """
+
+    __slots__ = ("_content", "_end", "_room", "length")
+
+    def __init__(self, length: int, beginning: memoryview) -> None:
+        keep_freed_blocks()
+        self.length = length
+        self._content = BytesIO()
+        self._room = self._end = self._content.write(beginning)
+
+    @property
+    def missing(self) -> int:
+        """How many bytes have not been received yet."""
+        return self.length - self._end
+
+    def writable(self) -> memoryview:
+        """Free memory for no more than is missing. Release the view before the next call."""
+        if self._room == self._end:
+            self._room += min(self.missing, max(READ_SIZE, self._end // 8))
+            self._content.seek(self._room - 1)
+            self._content.write(b"\0")
+        with self._content.getbuffer() as whole:
+            return whole[self._end : self._room]
+
+    def wrote(self, count: int) -> None:
+        """``count`` bytes were written at the front of the last ``writable()``."""
+        self._end += count
+
+    def view(self, start: int) -> memoryview:
+        """What was received from position ``start`` on. Release it before the next call."""
+        with self._content.getbuffer() as whole:
+            return whole[start : self._end]
+
+    def take(self) -> bytes:
+        """The whole payload."""
+        return self._content.getvalue()

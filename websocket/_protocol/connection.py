@@ -9,24 +9,36 @@ from __future__ import annotations
 import enum
 import sys
 from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
-from .._accel import encode_frame, mask, mask_key, scan
+from .._accel import (
+    encode_batch,
+    encode_frame,
+    encode_masked,
+    frame_header,
+    mask,
+    mask_key,
+    scan,
+)
 from .._exceptions import (
     WebSocketArgumentException,
     WebSocketConnectionClosedException,
     WebSocketPayloadException,
     WebSocketProtocolException,
 )
-from .buffer import READ_SIZE, ReceiveBuffer
+from .buffer import READ_SIZE, LargePayload, ReceiveBuffer
+from .extensions import Codec
 from .frames import (
     CLOSE_NO_STATUS,
     CLOSE_PROTOCOL_ERROR,
     FIN,
+    MASKED,
     MAX_CONTROL_PAYLOAD,
     MAX_REASON_SIZE,
     OP_BINARY,
     OP_CLOSE,
+    OP_CONT,
     OP_PING,
     OP_PONG,
     OP_TEXT,
@@ -35,13 +47,35 @@ from .frames import (
     encode_close_payload,
     parse_header,
 )
-from .messages import Close, Fragment, Frame, MessageAssembler, Ping, Pong, parse_close
+from .messages import (
+    Close,
+    Fragment,
+    Frame,
+    MessageAssembler,
+    OutgoingMessage,
+    Piece,
+    Ping,
+    Pong,
+    parse_close,
+)
 
 DEFAULT_MAX_SIZE: Final = 100 * 1024 * 1024
 
+# A payload above this size does not go through the receive buffer if it is not there yet.
+LARGE: Final = READ_SIZE // 4
+
+# How much of a large frame, or of many small ones, is made and written at a time: enough to
+# make the system call cheap, and little enough to stay in the processor's cache. A multiple of
+# four, so that each part begins with the first byte of the mask key.
+_WRITE_SIZE: Final = 64 * 1024
+
+# Of a streamed message, so much at a time. Compressed data can become 1032 times as large.
+_MOST_STREAMED: Final = 64 * 1024
+_MOST_ENCODED: Final = 2 * 1024
+
 Payload = str | bytes | bytearray | memoryview
 # A message is str or bytes; an exception stands where the stream broke or ended.
-Event = str | bytes | Fragment | Ping | Pong | Close | Exception
+Event = str | bytes | Fragment | Piece | Ping | Pong | Close | Exception
 
 
 class Role(enum.Enum):
@@ -66,6 +100,7 @@ class Connection:
         max_size: bytes that a received message may have, None for no limit.
         fragments: hand over the pieces of fragmented messages as ``Fragment`` events.
         check_text: refuse text that is not UTF-8, in both directions.
+        codec: the extension that was negotiated, or None.
 
     Attributes:
         buffer: where the driver puts what it receives.
@@ -74,6 +109,12 @@ class Connection:
         close_received: the peer's Close, once its turn in ``events`` has come and the driver
             has handed it to ``answer_close``.
         close_sent: our Close.
+        masks: whether the frames that are sent are masked.
+        sendable: whether a frame may still be sent.
+        plain: whether a message may be sent, and as it is: no extension encodes it, and no
+            other message is being sent in pieces.
+        turn: called before a data frame is encoded while a message is being sent in pieces;
+            returns True if the frame is one of that message's, False once that is finished.
     """
 
     def __init__(
@@ -83,6 +124,7 @@ class Connection:
         max_size: int | None = DEFAULT_MAX_SIZE,
         fragments: bool = False,
         check_text: bool = True,
+        codec: Codec | None = None,
     ) -> None:
         if max_size is not None and max_size < 0:
             raise WebSocketArgumentException(f"max_size must not be negative, but is {max_size}")
@@ -92,15 +134,27 @@ class Connection:
         self.close_received: Close | None = None
         self.close_sent: Close | None = None
         self.ended = False  # nothing that comes after this point of the stream is looked at
+        self.sendable = True
+        self.plain = codec is None
+        self.turn: Callable[[], bool] | None = None
+        self._outgoing: OutgoingMessage | None = None
         self._lost = False
         self._expect_mask = {Role.CLIENT: False, Role.SERVER: True, Role.ANY: None}[role]
-        self._masks = role is not Role.SERVER
+        self.masks = role is not Role.SERVER
         self._check_text = check_text
-        self._messages = MessageAssembler(max_size, fragments, check_text)
+        self._codec = codec
+        self._rsv = 0 if codec is None else codec.rsv
+        self._messages = MessageAssembler(max_size, fragments, check_text, codec)
         self._scan_limit = sys.maxsize if max_size is None else max_size
         self._scans = role is Role.CLIENT
+        self._scans_again = False  # once a message that is streamed has ended
+        self._decodes = self._scans and codec is not None and not fragments
         self._header: FrameHeader | None = None
         self._checked = 0  # bytes of an incomplete text frame that were checked already
+        # The payload of a large frame goes past the buffer.
+        self._large: LargePayload | None = None
+        # One that goes to its message part by part: so much of it is to come.
+        self._left = 0
 
     @property
     def state(self) -> State:
@@ -110,25 +164,57 @@ class Connection:
             return State.CLOSING
         return State.OPEN
 
+    @property
+    def compressed(self) -> bool:
+        """Whether an extension is in use that encodes messages."""
+        return self._codec is not None
+
     # Receiving
 
-    def received(self, count: int) -> None:
-        """Parse ``count`` bytes that were written into ``buffer.writable()``.
+    def writable(self) -> memoryview:
+        """Memory for what is received next. Release the view before the next call."""
+        return self.buffer.writable() if self._large is None else self._large.writable()
+
+    @property
+    def between_frames(self) -> bool:
+        """Whether all that was received has been parsed to its end."""
+        return self._header is None and self.buffer.start == self.buffer.end
+
+    def received(self, count: int, more: Callable[[], bool] | None = None) -> None:
+        """Parse ``count`` bytes that were written into ``writable()``.
 
         Never raises for what the peer sent: an error is the last event.
+
+        Parameters:
+            more: asked, while a text frame is incomplete, whether more can be read at once.
+                If so, what came of it is checked together with that. Nothing that came is
+                left unchecked when the driver begins to wait; and where nobody has to wait,
+                text is decoded once, not twice.
         """
-        self.buffer.wrote(count)
+        (self._large or self.buffer).wrote(count)
+        self.go_on(more)
+
+    def go_on(self, more: Callable[[], bool] | None = None) -> None:
+        """Parse what is here: what came last, or what was left while the driver had events.
+
+        See ``streaming``.
+        """
         try:
-            self._parse()
+            self._parse(more)
             if self.ended:
-                self.buffer.clear()
+                self._forget_pending()
         except (WebSocketProtocolException, WebSocketPayloadException) as error:
             self.ended = True
             # Without tracebacks the queued error holds no frame, and so no buffer, alive.
             if error.__cause__ is not None:
                 error.__cause__.__traceback__ = None
             self.events.append(error.with_traceback(None))
-            self.buffer.clear()
+            self._forget_pending()
+
+    def _forget_pending(self) -> None:
+        self.buffer.clear()
+        self._large = None
+        self._left = 0
 
     def feed(self, data: bytes | bytearray | memoryview) -> None:
         """``received`` for bytes that the driver holds itself."""
@@ -143,11 +229,11 @@ class Connection:
         view = memoryview(data)
         while view:
             count = self._copy_in(view)
-            self.buffer.wrote(count)
+            (self._large or self.buffer).wrote(count)
             view = view[count:]
 
     def _copy_in(self, view: memoryview) -> int:
-        with self.buffer.writable() as free:
+        with self.writable() as free:
             count = min(len(free), len(view))
             free[:count] = view[:count]
         return count
@@ -155,9 +241,10 @@ class Connection:
     def eof(self, error: WebSocketConnectionClosedException | None = None) -> None:
         """The stream ended (``error`` says how): without a Close frame it was lost."""
         self._lost = True
+        self.sendable = self.plain = False
         if not self.ended:
             self.ended = True
-            self.buffer.clear()
+            self._forget_pending()
             if error is None:
                 error = WebSocketConnectionClosedException(
                     "Connection to remote host was lost."
@@ -166,7 +253,7 @@ class Connection:
                 )
             self.events.append(error)
 
-    def _parse(self) -> None:
+    def _parse(self, more: Callable[[], bool] | None) -> None:
         buffer = self.buffer
         while not self.ended:
             if self._scans and self._header is None and not self._messages.opcode:
@@ -174,19 +261,50 @@ class Connection:
                     buffer.data, buffer.start, buffer.end, self._scan_limit
                 )
                 self.events.extend(messages)
+                if self._decodes and self._take_encoded():
+                    continue
                 if buffer.start == buffer.end:
                     return
-            frame = self.next_frame(strict=True)
-            if frame is None:
+            elif self._messages.streaming:
+                if self.events:
+                    return
+            elif self._scans_again:
+                self._scans, self._scans_again = True, False
+                continue
+            if self._left:
+                if not self._take_part():
+                    return
+                continue
+            frame = self.next_frame(strict=True, more=more)
+            if frame is not None:
+                self.accept(frame)
+            elif not self._left:
                 return
-            self.accept(frame)
 
-    def next_frame(self, strict: bool = False) -> Frame | None:
+    def _take_encoded(self) -> bool:
+        """Let the codec take the messages that it can take by itself; True if there is one."""
+        assert self._codec is not None
+        buffer = self.buffer
+        start = buffer.start
+        buffer.start = self._codec.take(
+            buffer.data,
+            start,
+            buffer.end,
+            self._messages,
+            self.events.append,
+        )
+        return buffer.start != start
+
+    def next_frame(
+        self, strict: bool = False, more: Callable[[], bool] | None = None
+    ) -> Frame | None:
         """Take one frame out of the buffer; None while it is incomplete.
 
         Parameters:
-            strict: check the order of data frames already by the header. ``accept`` checks
-                it in any case.
+            strict: check the order of data frames already by the header, and let those that
+                can go to their message while they arrive. ``accept`` checks the order in any
+                case.
+            more: see ``received``.
 
         Raises:
             WebSocketProtocolException, WebSocketPayloadException: what RFC 6455 forbids.
@@ -195,44 +313,145 @@ class Connection:
         header = self._header
         if header is None:
             header = parse_header(
-                buffer.data, buffer.start, buffer.end, expect_mask=self._expect_mask
+                buffer.data,
+                buffer.start,
+                buffer.end,
+                expect_mask=self._expect_mask,
+                allowed_rsv=self._rsv,
             )
             if header is None:
                 return None
             if header.opcode < OP_CLOSE:
+                length = header.length
+                if self._codec is not None:
+                    length = self._messages.length_ahead(header, strict)
                 if strict:
-                    self._messages.check_start(header.opcode, header.length)
+                    self._messages.check_start(header.opcode, length)
                 else:
-                    self._messages.check_size(header.length)
+                    self._messages.check_size(length)
             buffer.start += header.size
             self._header = header
             self._checked = 0
+            incomplete = buffer.start + header.length > buffer.end
+            if strict and self._messages.takes_parts(header, incomplete):
+                self._left = header.length
+                return None
+            if incomplete and header.length > LARGE:
+                with memoryview(buffer.data) as view, view[buffer.start : buffer.end] as part:
+                    self._large = LargePayload(header.length, part)
+                buffer.start = buffer.end
+        payload = self._take_payload(header)
+        if payload is None:
+            self._check_partial(header, more)
+            return None
+        self._header = None
+        return Frame(header.fin, header.rsv, header.opcode, payload)
+
+    def _take_payload(self, header: FrameHeader) -> bytes | None:
+        """The payload of the frame that has begun, None while it is incomplete."""
+        buffer = self.buffer
+        if self._large is not None:
+            if self._large.missing:
+                return None
+            payload = self._large.take()
+            self._large = None
+            return payload if header.mask_key is None else mask(header.mask_key, payload)
         stop = buffer.start + header.length
         if stop > buffer.end:
-            self._check_partial(header)
             return None
         with memoryview(buffer.data) as view, view[buffer.start : stop] as body:
             payload = bytes(body) if header.mask_key is None else mask(header.mask_key, body)
         buffer.start = stop
-        self._header = None
-        if header.length > READ_SIZE:
-            buffer.trim()
-        return Frame(header.fin, header.rsv, header.opcode, payload)
+        return payload
 
-    def _check_partial(self, header: FrameHeader) -> None:
+    def _take_part(self) -> bool:
+        """Give what came of a frame to its message; False where nothing did."""
+        buffer, header = self.buffer, self._header
+        assert header is not None
+        size = min(self._left, len(buffer))
+        if self._messages.streaming:
+            encoded = self._messages.encoded(header)
+            size = min(size, _MOST_ENCODED if encoded else _MOST_STREAMED)
+        if not size:
+            return False
+        stop = buffer.start + size
+        last = header.fin and size == self._left
+        with memoryview(buffer.data) as view, view[buffer.start : stop] as part:
+            if header.mask_key is None:
+                message = self._messages.add_part(header, part, last)
+            else:
+                turn = (header.length - self._left) % 4
+                key = header.mask_key[turn:] + header.mask_key[:turn]
+                message = self._messages.add_part(header, mask(key, part), last)
+        buffer.start = stop
+        self._left -= size
+        if not self._left:
+            self._header = None
+        if message is not None:
+            self.events.append(message)
+        return True
+
+    def stream(self, wanted: bool = True, *, parts: bool = True) -> None:
+        """Hand over the next message, or what is left of one that has begun, as ``Piece``s.
+
+        Parameters:
+            wanted: False takes that back, unless the message has begun.
+            parts: take frames part by part; only for drivers that call ``received``.
+        """
+        messages, header = self._messages, self._header
+        if not wanted:
+            messages.streaming = messages.streaming and bool(messages.opcode)
+            return
+        if messages.streaming:
+            return
+        messages.streaming = True
+        self._scans, self._scans_again = False, self._scans or self._scans_again
+        piece = messages.take_kept()
+        if piece is not None:
+            self.events.append(piece)
+        if parts and header is not None and header.opcode < OP_CLOSE and not self._left:
+            self._left = header.length
+            if self._large is not None:
+                beginning, self._large = self._large, None
+                with beginning.view(0) as view:
+                    self.store(view)
+
+    @property
+    def streaming(self) -> bool:
+        """Whether a message is handed over in pieces.
+
+        Nothing is parsed then while there are events: the driver takes them first, and calls
+        ``go_on`` before it reads again.
+        """
+        return self._messages.streaming
+
+    def _check_partial(self, header: FrameHeader, more: Callable[[], bool] | None) -> None:
         """Text is checked while it arrives: a bad byte fails at once (section 8.1)."""
         buffer = self.buffer
-        if header.mask_key is not None or header.opcode >= OP_CLOSE:
+        if header.mask_key is not None or not self._messages.is_text(header.opcode):
             return
-        fresh = buffer.start + self._checked
-        if fresh == buffer.end:
+        if self._messages.encoded(header):
             return
-        with memoryview(buffer.data) as view, view[fresh : buffer.end] as data:
-            self._messages.check_partial(header.opcode, data, first=not self._checked)
-        self._checked = buffer.end - buffer.start
+        if more is not None and more():
+            return
+        if self._large is not None:
+            with self._large.view(self._checked) as data:
+                self._check_text_part(header.opcode, data)
+        elif buffer.start + self._checked < buffer.end:
+            fresh = buffer.start + self._checked
+            with memoryview(buffer.data) as view, view[fresh : buffer.end] as data:
+                self._check_text_part(header.opcode, data)
+
+    def _check_text_part(self, opcode: int, data: memoryview) -> None:
+        self._messages.check_partial(opcode, data, first=not self._checked)
+        self._checked += len(data)
 
     def missing(self) -> int:
         """How many bytes the frame that has begun needs at least, 0 if it is complete."""
+        if self._large is not None:
+            return self._large.missing
+        if self._left:
+            return max(self._left - len(self.buffer), 0)
         have = len(self.buffer)
         if self._header is not None:
             return max(self._header.length - have, 0)
@@ -278,7 +497,7 @@ class Connection:
         """
         self.check_sendable()
         if not isinstance(payload, (str, bytes)):
-            payload = _as_bytes(payload)
+            payload = as_bytes(payload)
         if opcode == OP_TEXT:
             # A fragment may end inside a character; whole messages may not.
             if not isinstance(payload, str) and fin and self._check_text:
@@ -294,33 +513,143 @@ class Connection:
 
     def encode(self, opcode: int, payload: Payload, fin: bool = True) -> bytes:
         """The bytes of one frame; a Close frame is noted as sent. Raises what ``check`` does."""
-        kind = payload.__class__
-        if (
-            fin
-            and self.close_sent is None
-            and not self._lost
-            and (kind is str if opcode == OP_TEXT else kind is bytes and opcode == OP_BINARY)
-        ):
-            # The common case, in which there is nothing to check.
-            data: Any = payload
-        else:
-            data = self.check(opcode, payload, fin)
-        key = mask_key() if self._masks else None
+        first, data = self._framed(opcode, self.check(opcode, payload, fin), fin)
+        return self._encode(first, data)
+
+    def _framed(self, opcode: int, data: Any, fin: bool = True) -> tuple[int, Any]:
+        """The first byte of a frame and what follows its header."""
+        first = (FIN if fin else 0) | opcode
+        if self.plain or opcode >= OP_CLOSE:
+            return first, data
+        rsv, data = self.encode_payload(opcode, data, fin)
+        return first | rsv, data
+
+    def _encode(self, first: int, data: Any) -> bytes:
         try:
-            frame = encode_frame((FIN if fin else 0) | opcode, data, key)
+            frame = encode_masked(first, data) if self.masks else encode_frame(first, data, None)
         except UnicodeEncodeError as error:
-            raise _not_encodable(error) from error
-        if opcode == OP_CLOSE:
+            raise not_encodable(error) from error
+        if first & 0x0F == OP_CLOSE:
             self.note_close(data)
         return frame
+
+    def encode_parts(self, opcode: int, payload: Payload) -> Iterator[bytes]:
+        """``encode`` in parts, so that no copy of all of a large payload is made.
+
+        What ``check`` raises is raised here, before anything is sent.
+        """
+        first, data = self._framed(opcode, self.check(opcode, payload))
+        if len(data) <= LARGE:
+            return iter((self._encode(first, data),))
+        view = memoryview(_utf8(data) if isinstance(data, str) else data)
+        if not self.masks:
+            return _parts(frame_header(first, len(view), 0), view, None)
+        key = mask_key()
+        return _parts(frame_header(first, len(view), MASKED) + key, view, key)
+
+    def encode_many(self, messages: Iterable[Payload]) -> Iterator[tuple[bytes, int]]:
+        """The frames of messages, many at a time, and how many they are.
+
+        What the iterable raises, and what a message does that can't be sent, is raised after
+        the messages before it have been handed over.
+        """
+        source = iter(messages)
+        if not self.masks:
+            for message in source:
+                yield self.encode_message(message), 1
+            return
+        while True:
+            self.check_sendable()
+            frames, count, error = encode_batch(source, _WRITE_SIZE, as_bytes)
+            if count:
+                yield frames, count
+            if isinstance(error, UnicodeEncodeError):
+                raise not_encodable(error) from error
+            if error is not None:
+                raise error
+            if len(frames) < _WRITE_SIZE:
+                return
+
+    def encode_payload(self, opcode: int, payload: Any, fin: bool = True) -> tuple[int, Any]:
+        """The reserved bit and the payload of a data frame; ``check`` has let it pass.
+
+        A whole message goes through the extension. Where a message is being sent in pieces,
+        it is waited for.
+        """
+        self.await_turn()
+        if self._codec is not None and fin and opcode != OP_CONT:
+            data = _utf8(payload) if isinstance(payload, str) else payload
+            encoded = self._codec.encode(data)
+            if encoded is not None:
+                return self._rsv, encoded
+            return 0, data
+        return 0, payload
+
+    # Sending in pieces
+
+    def await_turn(self) -> None:
+        """Wait while another message is being sent in pieces (section 5.4).
+
+        Raises:
+            WebSocketConnectionClosedException: meanwhile, or before, nothing may be sent.
+        """
+        while self._outgoing is not None and self.turn is not None and not self.turn():
+            pass
+        self.check_sendable()
+
+    def begin_message(self, opcode: int) -> None:
+        """A message of which the pieces follow. Until ``end_message`` others wait (``turn``).
+
+        Raises:
+            WebSocketConnectionClosedException: see ``check``.
+            WebSocketArgumentException: the opcode is neither text nor binary.
+        """
+        if opcode not in (OP_TEXT, OP_BINARY):
+            raise WebSocketArgumentException(
+                f"A message in pieces has opcode ABNF.OPCODE_TEXT or OPCODE_BINARY, not {opcode!r}"
+            )
+        self.await_turn()
+        self.plain = False
+        self._outgoing = OutgoingMessage(
+            opcode, self._codec, check_text=opcode == OP_TEXT and self._check_text
+        )
+
+    def frame_piece(self, payload: Payload, fin: bool) -> tuple[int, Any]:
+        """The first byte and the payload of the frame that carries the next piece.
+
+        Raises:
+            WebSocketConnectionClosedException: a Close frame was sent meanwhile, or the
+                stream has ended.
+            WebSocketPayloadException: bytes sent as text are not UTF-8.
+        """
+        assert self._outgoing is not None
+        self.check_sendable()
+        data = _utf8(payload) if isinstance(payload, str) else as_bytes(payload)
+        return self._outgoing.frame(data, fin)
+
+    def encode_piece(self, payload: Payload, fin: bool) -> bytes:
+        """The bytes of that frame."""
+        first, data = self.frame_piece(payload, fin)
+        return self._encode(first, data)
+
+    def end_message(self) -> None:
+        """The message in pieces is finished, or given up together with the connection."""
+        self._outgoing = None
+        self.plain = self._codec is None and self.sendable
+
+    def unsent(self) -> None:
+        """The frame that was encoded last did not go out at all, and won't."""
+        if self._codec is not None:
+            self._codec.unsent()
 
     def note_close(self, payload: bytes) -> None:
         """A Close frame with this payload is being sent: nothing may follow it."""
         self.close_sent = check_outgoing_control(OP_CLOSE, payload)
+        self.sendable = self.plain = False
 
     def check_sendable(self) -> None:
         """Raise WebSocketConnectionClosedException where nothing may be sent any more."""
-        if self.close_sent is not None or self._lost:
+        if not self.sendable:
             raise WebSocketConnectionClosedException("Connection is already closed.")
 
     def encode_message(self, payload: Payload) -> bytes:
@@ -334,7 +663,7 @@ class Connection:
             WebSocketArgumentException: see ``encode_close_payload``.
         """
         payload = close_payload(code, reason)
-        if self.close_sent is not None or self._lost:
+        if not self.sendable:
             return b""
         return self.encode(OP_CLOSE, payload)
 
@@ -355,8 +684,16 @@ class Connection:
         return CLOSE_NO_STATUS if self.close_received.code is None else self.close_received.code
 
 
-def _as_bytes(payload: object) -> bytes | bytearray | memoryview:
-    if isinstance(payload, bytearray):
+def _parts(header: bytes, payload: memoryview, key: bytes | None) -> Iterator[bytes]:
+    part = payload[:_WRITE_SIZE]
+    yield header + (bytes(part) if key is None else mask(key, part))
+    for start in range(_WRITE_SIZE, len(payload), _WRITE_SIZE):
+        part = payload[start : start + _WRITE_SIZE]
+        yield bytes(part) if key is None else mask(key, part)
+
+
+def as_bytes(payload: object) -> bytes | bytearray | memoryview:
+    if isinstance(payload, (bytes, bytearray)):
         return payload
     try:
         view = memoryview(payload)  # type: ignore[arg-type]
@@ -373,10 +710,10 @@ def _utf8(text: str) -> bytes:
     try:
         return text.encode()
     except UnicodeEncodeError as error:
-        raise _not_encodable(error) from error
+        raise not_encodable(error) from error
 
 
-def _not_encodable(error: UnicodeEncodeError) -> WebSocketPayloadException:
+def not_encodable(error: UnicodeEncodeError) -> WebSocketPayloadException:
     return WebSocketPayloadException(
         f"Text holds a lone surrogate, which UTF-8 can't carry: {error}"
     )

@@ -136,6 +136,11 @@ def _check_first_byte(first: int, allowed_rsv: int) -> None:
             f"Reserved bits {(first & RSV) >> 4:03b} are set, but no extension was negotiated"
             " that uses them (RFC 6455 section 5.2)"
         )
+    if first & RSV and (opcode == OP_CONT or opcode >= OP_CLOSE):
+        raise WebSocketProtocolException(
+            f"Reserved bits {(first & RSV) >> 4:03b} are set on a {OPCODE_NAMES[opcode]} frame:"
+            " only the first frame of a message can be marked as compressed (RFC 7692 section 6.1)"
+        )
     if opcode >= OP_CLOSE and not first & FIN:
         raise WebSocketProtocolException(
             f"A {OPCODE_NAMES[opcode]} frame must not be fragmented (RFC 6455 section 5.5)"

@@ -13,6 +13,8 @@ from http import HTTPStatus
 from typing import Any, Final, NamedTuple
 
 from .._exceptions import WebSocketArgumentException, WebSocketHandshakeException
+from . import extensions as negotiation
+from .extensions import Codec, Extension, NegotiationError
 from .http11 import Headers, RequestHead, ResponseHead, check_field, is_token, render_head
 from .uri import URL, encode_resource
 
@@ -104,7 +106,8 @@ def prepare_request(
 
     Raises:
         WebSocketArgumentException: a value has a line break or NUL, a subprotocol is no
-            token or offered twice, or a header line has no colon.
+            token or offered twice, a header line has no colon, or extensions are offered
+            by ``header`` as well.
     """
     custom = parse_header_option(header)
     own = Headers(custom)
@@ -122,7 +125,12 @@ def prepare_request(
     if offered:
         generated.append(("Sec-WebSocket-Protocol", ",".join(offered)))
     if extensions:
-        generated.append(("Sec-WebSocket-Extensions", ", ".join(extensions)))
+        if negotiation.HEADER in own:
+            raise WebSocketArgumentException(
+                f"Extensions are offered by an option and by a {negotiation.HEADER} header:"
+                " leave out one of the two."
+            )
+        generated.append((negotiation.HEADER, ", ".join(extensions)))
     fields = [(name, value) for name, value in generated if name not in own]
     fields += [(name, value) for name, value in custom if name.lower() != "cookie"]
     if url.userinfo and "authorization" not in own:
@@ -135,8 +143,17 @@ def prepare_request(
         data=render_head(f"GET {encode_resource(url.resource)} HTTP/1.1", fields),
         key=sent.get("sec-websocket-key") or "",
         subprotocols=tuple(sent.tokens("sec-websocket-protocol")),
-        extensions=tuple(_extension_names(sent)),
+        extensions=_offered_extensions(sent),
     )
+
+
+def _offered_extensions(sent: Headers) -> tuple[str, ...]:
+    try:
+        return tuple(_extension_names(sent))
+    except NegotiationError as error:
+        raise WebSocketArgumentException(
+            f"The {negotiation.HEADER} header can't be sent: {error}"
+        ) from None
 
 
 def build_request(url: URL, key: str, **options: Any) -> bytes:
@@ -246,6 +263,34 @@ def check_response(
     except _Refusal as refusal:
         raise WebSocketHandshakeException(
             str(refusal), status_code=head.status, resp_headers=head.headers, resp_body=body
+        ) from None
+
+
+def agreed_extension(
+    head: ResponseHead, extension: Extension | None, body: bytes | None = None
+) -> Codec | None:
+    """Judge what the server says about the extension that was offered (section 9.1).
+
+    Args:
+        head: the response head, which :func:`check_response` has let pass.
+        extension: what was offered, or None.
+        body: what came behind the head; goes into the exception.
+
+    Returns:
+        the codec of the connection; None where the server uses no extension.
+
+    Raises:
+        WebSocketHandshakeException: the answer does not fit the offer.
+    """
+    values = head.headers.get_all(negotiation.HEADER)
+    try:
+        return negotiation.agree(extension, values)
+    except NegotiationError as error:
+        raise WebSocketHandshakeException(
+            str(_extension_refusal(values, error)),
+            status_code=head.status,
+            resp_headers=head.headers,
+            resp_body=body,
         ) from None
 
 
@@ -392,14 +437,26 @@ def _check_accept(headers: Headers, key: str) -> None:
 def _check_extensions(headers: Headers, offered: Iterable[str]) -> None:
     """Section 4.1, item 5."""
     allowed = {name.lower() for name in offered}
-    for name in _extension_names(headers):
+    values = headers.get_all(negotiation.HEADER)
+    try:
+        names = _extension_names(headers)
+    except NegotiationError as error:
+        raise _extension_refusal(values, error) from None
+    for name in names:
         if name.lower() not in allowed:
             raise _Refusal(f"The server uses the extension {name[:80]!r}, which was not offered.")
 
 
+def _extension_refusal(values: Sequence[str], error: NegotiationError) -> _Refusal:
+    return _Refusal(
+        f"The server's {negotiation.HEADER} header {', '.join(values)[:200]!r} is no answer"
+        f" to what was offered: {error}."
+    )
+
+
 def _extension_names(headers: Headers) -> list[str]:
-    elements = headers.tokens("sec-websocket-extensions")
-    return [element.partition(";")[0].strip(" \t") for element in elements]
+    found = negotiation.parse_extensions(",".join(headers.get_all(negotiation.HEADER)))
+    return [element.name for element in found]
 
 
 def _agreed_subprotocol(headers: Headers, offered: Sequence[str]) -> str | None:

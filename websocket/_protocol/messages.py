@@ -1,19 +1,25 @@
 """What a connection tells its driver, and how frames become messages.
 
-Fragmentation: RFC 6455 section 5.4; UTF-8: section 8.1; Close payloads: section 5.5.1.
+Fragmentation: RFC 6455 section 5.4; UTF-8: section 8.1; Close payloads: section 5.5.1. What an
+extension has encoded is decoded here, frame by frame.
 """
 
 from __future__ import annotations
 
-import codecs
-from typing import NamedTuple
+import sys
+from codecs import utf_8_decode
+from io import BytesIO
+from typing import Final, NamedTuple
 
 from .._exceptions import (
     WebSocketMessageTooBigException,
     WebSocketPayloadException,
     WebSocketProtocolException,
 )
-from .frames import OP_CONT, OP_TEXT, OPCODE_NAMES, is_wire_close_code
+from .extensions import Codec
+from .frames import FIN, OP_CLOSE, OP_CONT, OP_TEXT, OPCODE_NAMES, FrameHeader, is_wire_close_code
+
+_SMALL_PART: Final = 256
 
 
 class Frame(NamedTuple):
@@ -36,6 +42,17 @@ class Fragment(NamedTuple):
     opcode: int
     payload: bytes
     text: str | None
+    fin: bool
+
+
+class Piece(NamedTuple):
+    """A piece of a message that is received as a stream, whatever its frames are.
+
+    ``first`` and ``fin`` mark the beginning and the end of the message.
+    """
+
+    data: str | bytes
+    first: bool
     fin: bool
 
 
@@ -62,12 +79,16 @@ class Close(NamedTuple):
 
 
 class Text8:
-    """UTF-8 checked piece by piece: a bad byte is refused as soon as it is seen."""
+    """UTF-8 decoded piece by piece: a bad byte is refused as soon as it is seen.
 
-    __slots__ = ("_decoder", "_held", "_position")
+    Parameters:
+        check: False to take bad bytes, which become lone surrogates.
+    """
 
-    def __init__(self) -> None:
-        self._decoder = codecs.getincrementaldecoder("utf-8")()
+    __slots__ = ("_check", "_held", "_position")
+
+    def __init__(self, check: bool = True) -> None:
+        self._check = check
         self._held = b""  # the beginning of a character whose end has not come
         self._position = 0  # where in the text it stands
 
@@ -77,23 +98,23 @@ class Text8:
         Raises:
             WebSocketPayloadException: these bytes can't be part of UTF-8 text.
         """
+        if self._held:
+            data = b"".join((self._held, data))
         try:
-            text = self._decoder.decode(data, final)
+            text, used = utf_8_decode(data, "strict" if self._check else "surrogateescape", final)
         except UnicodeDecodeError as error:
             raise invalid_text(error, self._position) from error
-        size = len(self._held) + len(data)
-        self._held = self._decoder.getstate()[0]
-        self._position += size - len(self._held)
+        self._held = bytes(data[used:])
+        self._position += used
         # Python's decoder waits for the third byte of a surrogate, but the second decides.
-        if self._held[:1] == b"\xed" and self._held[1:] >= b"\xa0":
+        if self._check and self._held[:1] == b"\xed" and self._held[1:] >= b"\xa0":
             bad = UnicodeDecodeError("utf-8", self._held, 0, 2, "surrogates not allowed")
             raise invalid_text(bad, self._position) from bad
         return text
 
     def copy(self) -> Text8:
         """Another one at the same point of the same text."""
-        twin = Text8()
-        twin._decoder.setstate(self._decoder.getstate())
+        twin = Text8(self._check)
         twin._held = self._held
         twin._position = self._position
         return twin
@@ -149,36 +170,149 @@ def parse_close(payload: bytes, check: bool = True) -> Close:
         ) from error
 
 
+class TextParts:
+    """The decoded pieces of a text message.
+
+    Small ones are joined by the hundred, so that 100,000 fragments of one character are not
+    100,000 objects.
+    """
+
+    __slots__ = ("_parts", "_small")
+
+    def __init__(self) -> None:
+        self._parts: list[str] = []
+        self._small: list[str] = []
+
+    def add(self, text: str) -> None:
+        if len(text) < _SMALL_PART:
+            self._small.append(text)
+            if len(self._small) < _SMALL_PART:
+                return
+            text = ""
+        self._parts.append("".join(self._small))
+        self._small.clear()
+        self._parts.append(text)
+
+    def take(self) -> str:
+        """The whole text; nothing is kept of it."""
+        text = "".join((*self._parts, *self._small))
+        self._parts.clear()
+        self._small.clear()
+        return text
+
+
+class OutgoingMessage:
+    """A message that is sent in pieces (section 5.4): what the frame of each one carries."""
+
+    __slots__ = ("_codec", "_opcode", "_text")
+
+    def __init__(self, opcode: int, codec: Codec | None, check_text: bool) -> None:
+        self._opcode = opcode  # of the next frame
+        self._codec = codec
+        self._text = Text8() if check_text else None
+
+    def frame(
+        self, payload: bytes | bytearray | memoryview, fin: bool
+    ) -> tuple[int, bytes | bytearray | memoryview]:
+        """The first byte and the payload of the next frame.
+
+        Raises:
+            WebSocketPayloadException: the text is not UTF-8.
+        """
+        if self._text is not None:
+            self._text.feed(payload, fin)
+        first = (FIN if fin else 0) | self._opcode
+        if self._codec is not None:
+            payload = self._codec.encode_piece(payload, fin)
+            if self._opcode != OP_CONT:
+                first |= self._codec.rsv
+        self._opcode = OP_CONT
+        return first, payload
+
+
 class MessageAssembler:
     """Joins the data frames of one direction into messages.
 
-    The payload of an unfinished message is kept as the bytes that were received, never as
-    one object per fragment: 100,000 fragments of one byte hold 100,000 bytes.
+    Of an unfinished message its bytes or its text are kept, never one object per fragment.
 
     Parameters:
         max_size: bytes that a message may have; None for no limit.
         fragments: hand over pieces instead of joining them.
         check_text: refuse text that is not UTF-8.
+        codec: what decodes marked messages, None where nothing was negotiated.
+
+    Attributes:
+        check_text: as given.
+        limit: bytes that a message may have; more than there can be for no limit.
+        opcode: of the message that is being assembled; 0 between messages.
+        streaming: whether the message that is being assembled, or else the next one, is
+            handed over as ``Piece``s. ``max_size`` does not count for it.
     """
 
     __slots__ = (
-        "_check_text",
+        "_binary",
+        "_codec",
+        "_encoded",
         "_fragments",
         "_max_size",
         "_partial",
-        "_payload",
+        "_parts",
+        "_size",
         "_text",
+        "check_text",
+        "limit",
         "opcode",
+        "streaming",
     )
 
-    def __init__(self, max_size: int | None, fragments: bool, check_text: bool) -> None:
-        self.opcode = 0  # of the message that is being assembled; 0 between messages
+    def __init__(
+        self,
+        max_size: int | None,
+        fragments: bool,
+        check_text: bool,
+        codec: Codec | None = None,
+    ) -> None:
+        self.opcode = 0
+        self.streaming = False
         self._max_size = max_size
+        self.limit = sys.maxsize if max_size is None else max_size
         self._fragments = fragments
-        self._check_text = check_text
-        self._payload = bytearray()
+        self.check_text = check_text
+        self._codec = codec
+        self._encoded = False  # whether the message that is being assembled is
+        self._size = 0  # of what is kept of the message
+        self._binary = BytesIO()  # a binary message
+        self._parts = TextParts()  # a text message
         self._text: Text8 | None = None  # of the whole frames of a text message
         self._partial: Text8 | None = None  # the same, and what came of the next frame
+
+    def encoded(self, header: FrameHeader) -> bool:
+        """Whether the payload of the data frame that comes next is encoded."""
+        return self._encoded if header.opcode == OP_CONT else header.rsv != 0
+
+    def takes_parts(self, header: FrameHeader, incomplete: bool) -> bool:
+        """Whether the payload of a frame goes to ``add_part`` as it comes, not to ``add``.
+
+        Parameters:
+            incomplete: whether some of it has not come yet.
+        """
+        if header.opcode >= OP_CLOSE or not header.length:
+            return False
+        if self.streaming or self._fragments:
+            return self.streaming
+        return incomplete and self.encoded(header)
+
+    def length_ahead(self, header: FrameHeader, strict: bool) -> int:
+        """What a frame's header says about the size of its message, for ``check_start``.
+
+        What encoded bytes stand for is counted as it comes out. A frame that has to be kept
+        until it is whole may be no larger than what can't be compressed becomes.
+        """
+        length = header.length
+        if not self.encoded(header):
+            return length
+        kept = self._fragments or not strict
+        return max(0, length - 1024 - (self._max_size or 0) // 8) if kept else 0
 
     def check_start(self, opcode: int, length: int) -> None:
         """Refuse a data frame by its header alone, before its payload is there.
@@ -205,8 +339,8 @@ class MessageAssembler:
         Raises:
             WebSocketMessageTooBigException: with the size and the limit.
         """
-        size = len(self._payload) + length
-        if self._max_size is not None and size > self._max_size:
+        size = self._size + length
+        if self._max_size is not None and size > self._max_size and not self.streaming:
             raise WebSocketMessageTooBigException(
                 f"A message of at least {size} bytes is over the limit of {self._max_size}"
                 " (option max_size)",
@@ -214,8 +348,12 @@ class MessageAssembler:
                 self._max_size,
             )
 
+    def is_text(self, opcode: int) -> bool:
+        """Whether the payload of a frame with this opcode is text to be checked."""
+        return self.check_text and opcode < OP_CLOSE and OP_TEXT in (opcode, self.opcode)
+
     def check_partial(self, opcode: int, data: memoryview, first: bool) -> None:
-        """Check text that arrived of a frame whose end has not.
+        """Check what arrived of a text frame (``is_text``) whose end has not.
 
         ``add`` checks it again with its frame: a driver may hand over another payload than
         the one that arrived, or none at all.
@@ -228,44 +366,109 @@ class MessageAssembler:
         Raises:
             WebSocketPayloadException: these bytes can't be part of UTF-8 text.
         """
-        if not self._check_text or OP_TEXT not in (opcode, self.opcode):
-            return
         if first or self._partial is None:
             self._partial = Text8() if self._text is None else self._text.copy()
         self._partial.feed(data)
 
-    def add(self, frame: Frame) -> str | bytes | Fragment | None:
+    def add(self, frame: Frame) -> str | bytes | Fragment | Piece | None:
         """Take a whole data frame; return the message or piece that it completes."""
-        self.check_start(frame.opcode, len(frame.payload))
+        encoded = self._encoded if frame.opcode == OP_CONT else bool(frame.rsv and self._codec)
+        self.check_start(frame.opcode, 0 if encoded else len(frame.payload))
         payload = frame.payload
         if frame.opcode != OP_CONT:
-            if frame.fin:
+            if frame.fin and not self.streaming:
+                if encoded:
+                    payload = self._decoded(payload, True)
                 if frame.opcode == OP_TEXT:
-                    return decode_text(payload, self._check_text)
+                    return decode_text(payload, self.check_text)
                 return payload
             self.opcode = frame.opcode
-        text = self._feed_text(payload, frame.fin)
-        if self._fragments:
-            message: str | bytes | Fragment = Fragment(frame.opcode, payload, text, frame.fin)
-        else:
-            self._payload += payload
-            if not frame.fin:
-                return None
-            if self.opcode == OP_TEXT:
-                message = decode_text(self._payload, self._check_text)
-            else:
-                message = bytes(self._payload)
+            self._encoded = encoded
+        if self.streaming or not self._fragments:
+            return self._keep(payload, frame.fin, first=frame.opcode != OP_CONT)
+        if encoded:
+            payload = self._decoded(payload, frame.fin)
+        text = self._decode(payload, frame.fin) if self.opcode == OP_TEXT else None
         if frame.fin:
-            self.opcode = 0
-            self._text = None
-            self._payload = bytearray()
+            self._reset()
+        return Fragment(frame.opcode, payload, text, frame.fin)
+
+    def add_part(
+        self, header: FrameHeader, part: bytes | memoryview, last: bool
+    ) -> str | bytes | Piece | None:
+        """Take a part of a frame whose header was checked; the message if it ends there.
+
+        Parameters:
+            last: whether the part ends the message.
+        """
+        first = not self.opcode
+        if first:
+            self.opcode = header.opcode
+            self._encoded = header.rsv != 0
+        return self._keep(part, last, first)
+
+    def take_kept(self) -> Piece | None:
+        """What there is of a message that has begun and whose rest is to be streamed."""
+        if not self.opcode:
+            return None
+        data = self._parts.take() if self.opcode == OP_TEXT else self._binary.getvalue()
+        self._binary = BytesIO()
+        self._size = 0
+        return Piece(data, True, False)
+
+    def _keep(
+        self, part: bytes | memoryview, last: bool, first: bool
+    ) -> str | bytes | Piece | None:
+        if self.streaming:
+            return self._streamed(part, last, first)
+        if not self._encoded:
+            self._store(part, last)
+        else:
+            assert self._codec is not None
+            for decoded in self._codec.decode(part, last):
+                self.check_size(len(decoded))
+                self._store(decoded, False)
+            if last:
+                self._store(b"", True)
+        if not last:
+            return None
+        text = self.opcode == OP_TEXT
+        message = self._parts.take() if text else self._binary.getvalue()
+        self._reset()
         return message
 
-    def _feed_text(self, payload: bytes, final: bool) -> str | None:
-        if self.opcode != OP_TEXT:
-            return None
-        if not self._check_text:
-            return payload.decode("utf-8", "surrogateescape") if self._fragments else None
+    def _store(self, part: bytes | memoryview, last: bool) -> None:
+        self._size += len(part)
+        if self.opcode == OP_TEXT:
+            self._parts.add(self._decode(part, last))
+        else:
+            self._binary.write(part)
+
+    def _streamed(self, part: bytes | memoryview, last: bool, first: bool) -> Piece:
+        if self._encoded:
+            part = self._decoded(part, last)
+        data = self._decode(part, last) if self.opcode == OP_TEXT else bytes(part)
+        if last:
+            self._reset()
+        return Piece(data, first, last)
+
+    def _decoded(self, payload: bytes | memoryview, last: bool) -> bytes:
+        assert self._codec is not None
+        parts: list[bytes] = []
+        size = 0
+        for part in self._codec.decode(payload, last):
+            size += len(part)
+            self.check_size(size)
+            parts.append(part)
+        return b"".join(parts)
+
+    def _reset(self) -> None:
+        self.opcode = self._size = 0
+        self.streaming = self._encoded = False
+        self._text = self._partial = None
+        self._binary = BytesIO()
+
+    def _decode(self, payload: bytes | memoryview, final: bool) -> str:
         if self._text is None:
-            self._text = Text8()
+            self._text = Text8(self.check_text)
         return self._text.feed(payload, final)

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from .._exceptions import WebSocketConnectionClosedException, WebSocketException
 from .._pong import PongWaiter
 from .._protocol.connection import Connection, Payload, Role, close_payload
+from .._protocol.extensions import Codec
 from .._protocol.frames import OP_BINARY, OP_CONT, OP_TEXT
 from .._protocol.http11 import RequestHead
 from .._protocol.messages import Close
@@ -37,12 +38,13 @@ class ServerConnection:
         subprotocol: str | None = None,
         *,
         max_size: int | None,
+        codec: Codec | None = None,
         received: bytes = b"",
     ) -> None:
         self.request = request
         self.subprotocol = subprotocol
         self._sock = sock
-        self._core = Connection(Role.SERVER, max_size=max_size)
+        self._core = Connection(Role.SERVER, max_size=max_size, codec=codec)
         self._lock = threading.RLock()
         self._stream = Stream(sock, self._core, self._lock, threading.RLock())
         self._core.feed(received)

@@ -22,7 +22,10 @@ from .._exceptions import (
     WebSocketHandshakeException,
 )
 from .._logging import error as log_error
+from .._protocol import extensions
 from .._protocol.connection import DEFAULT_MAX_SIZE
+from .._protocol.deflate import extension_of
+from .._protocol.extensions import Extension, NegotiationError
 from .._protocol.handshake import build_refusal, build_response, check_request
 from .._protocol.http11 import RequestHead, RequestReader
 from .._socket import Deadline
@@ -82,7 +85,9 @@ class Server:
         headers: further fields of the 101 response, as pairs of name and value.
         process_request: called with the request head (``method``, ``target``, ``headers``)
             before the handshake is answered; a ``Refusal`` that it returns is sent instead.
-        max_size: bytes that a received message may have, None for no limit.
+        max_size: bytes that a received message may have, decompressed, None for no limit.
+        compression: ``"deflate"`` or a ``Deflate(...)`` accepts permessage-deflate (RFC 7692)
+            where a client offers it. What ``send_fragments`` sends is not compressed.
         handshake_timeout: seconds that a client has for its opening handshake.
 
     Attributes:
@@ -101,6 +106,7 @@ class Server:
         headers: Iterable[tuple[str, str]] = (),
         process_request: ProcessRequest | None = None,
         max_size: int | None = DEFAULT_MAX_SIZE,
+        compression: str | Extension | None = None,
         handshake_timeout: float = 10,
     ) -> None:
         self.handler = handler
@@ -109,6 +115,7 @@ class Server:
         self.headers = tuple(headers)
         self.process_request = process_request
         self.max_size = max_size
+        self.compression = extension_of(compression)
         self.handshake_timeout = handshake_timeout
         self.errors: list[BaseException] = []
         self._ssl_context = ssl_context
@@ -295,16 +302,31 @@ class Server:
                 self._refuse(sock, refusal)
                 return None
             key = check_request(head)
+            accepted = self._accept_extension(head)
         except WebSocketHandshakeException as error:
             self.errors.append(error)
             self._refuse(sock, Refusal(error.status_code or 400, body=f"{error}\n"))
             return None
         subprotocol = self._choose_subprotocol(head)
-        sock.sendall(build_response(key, subprotocol, self.headers))
+        headers, codec = list(self.headers), None
+        if accepted is not None:
+            headers.append((extensions.HEADER, accepted[0]))
+            codec = accepted[1]
+        sock.sendall(build_response(key, subprotocol, headers))
         sock.settimeout(None)
         return ServerConnection(
-            sock, head, subprotocol, max_size=self.max_size, received=reader.rest
+            sock, head, subprotocol, max_size=self.max_size, codec=codec, received=reader.rest
         )
+
+    def _accept_extension(self, head: RequestHead) -> tuple[str, extensions.Codec] | None:
+        try:
+            return extensions.accept(self.compression, head.headers.get_all(extensions.HEADER))
+        except NegotiationError as error:
+            raise WebSocketHandshakeException(
+                f"The client's {extensions.HEADER} header: {error}.",
+                status_code=400,
+                resp_headers=head.headers,
+            ) from None
 
     @staticmethod
     def _read_request(

@@ -1,0 +1,122 @@
+"""What is fuzzed. Each invariant stands first, in the docstring."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from types import ModuleType
+from typing import Any
+
+from websocket._accel import py
+from websocket._exceptions import WebSocketException
+from websocket._protocol import connection as connection_module
+from websocket._protocol.connection import Connection, Role
+
+try:
+    from websocket._accel import _c
+except ImportError:
+    TWINS: tuple[ModuleType, ...] = (py,)
+else:
+    TWINS = (py, _c)
+
+_HOT = ("encode_batch", "encode_frame", "encode_masked", "mask", "mask_key", "scan")
+
+
+@contextlib.contextmanager
+def _using(twin: ModuleType) -> Iterator[None]:
+    before = {name: getattr(connection_module, name) for name in _HOT}
+    for name in _HOT:
+        setattr(connection_module, name, getattr(twin, name))
+    try:
+        yield
+    finally:
+        for name, function in before.items():
+            setattr(connection_module, name, function)
+
+
+def _pieces(data: bytes, sizes: bytes) -> Iterator[bytes]:
+    """``data`` in pieces of 1 to 256 bytes, as ``sizes`` says, again and again."""
+    start = number = 0
+    while start < len(data):
+        size = 1 + sizes[number % len(sizes)] if sizes else len(data)
+        yield data[start : start + size]
+        start += size
+        number += 1
+
+
+def _split(data: bytes) -> tuple[int, bytes, bytes]:
+    """The first byte chooses options, the next eight the pieces; the rest is the stream."""
+    return (data[0] if data else 0), data[1:9], data[9:]
+
+
+def _outcome(options: int, pieces: Iterator[bytes]) -> list[Any]:
+    """The events that the pieces bring, exceptions as their types.
+
+    Their texts show what stands behind a bad byte, as far as it has come.
+    """
+    core = Connection(
+        (Role.CLIENT, Role.SERVER, Role.ANY)[options % 3],
+        max_size=100 if options & 4 else None,
+        fragments=bool(options & 8),
+        check_text=not options & 16,
+    )
+    for piece in pieces:
+        core.feed(piece)
+    return [type(event) if isinstance(event, Exception) else event for event in core.events]
+
+
+def receive(data: bytes) -> None:
+    """Any bytes at all end in messages or one error, the same from both twins, whole or cut."""
+    options, sizes, stream = _split(data)
+    outcomes = []
+    for twin in TWINS:
+        with _using(twin):
+            outcomes.append(_outcome(options, iter([stream])))
+            outcomes.append(_outcome(options, _pieces(stream, sizes)))
+    assert all(outcome == outcomes[0] for outcome in outcomes), outcomes
+    errors = [event for event in outcomes[0] if isinstance(event, type)]
+    assert all(issubclass(error, WebSocketException) for error in errors)
+
+
+def scan(data: bytes) -> None:
+    """Both twins find the same messages at the same place, wherever the block is cut off."""
+    options, sizes, stream = _split(data)
+    block = bytearray(stream)
+    limit = options if options & 1 else 1 << 40
+    ends = {len(stream), *(size * len(stream) // 256 for size in sizes)}
+    for end in ends:
+        found = [twin.scan(block, 0, end, limit) for twin in TWINS]
+        assert all(one == found[0] for one in found), found
+        stopped, messages = found[0]
+        assert 0 <= stopped <= end
+        for start in {0, stopped}:
+            assert TWINS[-1].scan(block, start, stopped, limit)[0] == stopped
+        assert all(isinstance(message, (str, bytes)) for message in messages)
+
+
+def send(data: bytes) -> None:
+    """What one twin encodes, a server receives unchanged, and the other encodes to the same."""
+    options, sizes, stream = _split(data)
+    messages: list[Any] = []
+    for number, piece in enumerate(_pieces(stream, sizes)):
+        text = piece.decode("latin-1")
+        messages.append((text, piece, bytearray(piece), memoryview(piece))[(options + number) % 4])
+    expected = [m if isinstance(m, str) else bytes(m) for m in messages]
+    for twin in TWINS:
+        frames, count, error = twin.encode_batch(iter(messages), 1 << 30, memoryview)
+        assert (count, error) == (len(messages), None)
+        server = Connection(Role.SERVER)
+        server.feed(frames)
+        assert list(server.events) == expected
+    key = (sizes + b"key!")[:4]
+    for message in messages:
+        first = 0x81 if isinstance(message, str) else 0x82
+        frames_of = [twin.encode_frame(first, message, key) for twin in TWINS]
+        assert all(one == frames_of[0] for one in frames_of)
+    for start in range(min(len(stream), 9)):
+        masked = [twin.mask(key, memoryview(stream)[start:]) for twin in TWINS]
+        assert all(one == masked[0] for one in masked)
+        assert TWINS[-1].mask(key, masked[0]) == stream[start:]
+
+
+TARGETS: dict[str, Callable[[bytes], None]] = {"receive": receive, "scan": scan, "send": send}
