@@ -46,6 +46,10 @@ def join(threads: list[threading.Thread]) -> None:
 # --- threads: many send, one receives, some close
 
 
+def breathe() -> None:
+    """Let others go on; green threads, which nobody interrupts, need more than this."""
+
+
 class Counting:
     """The server's side: each sender's messages must come whole and in their order."""
 
@@ -81,6 +85,7 @@ def threads_round(dice: random.Random) -> None:
             size = sizes[sent[name] % len(sizes)]
             ws.send(f"{name}:{sent[name]}:{'x' * size}")
             sent[name] += 1
+            breathe()
 
     def receive(ws: websocket.WebSocket) -> None:
         for expected, message in enumerate(ws):
