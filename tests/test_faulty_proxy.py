@@ -293,6 +293,7 @@ def test_dropping_what_is_there_now(server: Server, how: bool) -> None:
         for ws in connections:
             ws.send("a")
             assert ws.recv() == "a"
+        assert proxy.drop(share=0) == 0
         assert proxy.drop(reset=how) == 3
         for ws in connections:
             with pytest.raises(WebSocketConnectionClosedException):

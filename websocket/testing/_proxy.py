@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import selectors
 import socket
 import struct
@@ -75,14 +76,15 @@ class FaultyProxy:
         """What happens to each connection that the script says nothing about."""
         self._always = scenario
 
-    def drop(self, *, reset: bool = False) -> int:
-        """End all connections of now; return how many there were.
+    def drop(self, *, share: float = 1, reset: bool = False) -> int:
+        """End the connections of now; return how many that were.
 
         Parameters:
+            share: how many of them, from 0 to 1; chance says which.
             reset: end them with a TCP reset.
         """
         with self._lock:
-            links = list(self._links)
+            links = [link for link in self._links if share >= 1 or random.random() < share]
         for link in links:
             link.end(reset=reset)
         return len(links)
