@@ -237,6 +237,7 @@ def apps(count: int) -> None:
         with lock:
             opened[0] += 1
             if opened[0] == count:
+                print(f"{count} apps, {descriptors()} descriptors", flush=True)
                 all_open.set()
 
     def handler(connection: ServerConnection) -> None:
@@ -259,7 +260,6 @@ def apps(count: int) -> None:
         for thread in threads:
             thread.start()
         check(all_open.wait(DEADLINE * 4), f"only {opened[0]} of {count} apps have connected")
-        print(f"{count} apps, {descriptors()} descriptors", flush=True)
         join(threads)
     check(results == [False] * count, "a run has failed")
 
