@@ -8,6 +8,7 @@ descriptors, and how long it took until a lost connection was there again.
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import os
 import random
 import statistics
@@ -75,22 +76,38 @@ class Client:
             self._lost = time.monotonic()
 
 
-def soak(connections: int, seconds: float, dice: random.Random) -> tuple[list[Sample], list[float]]:
-    samples: list[Sample] = []
+def line(pipe: Any, seed: int) -> None:
+    """The server and the line to it, in a process of their own, so that only clients count."""
+    dice = random.Random(seed)
     with Server(serve) as server, FaultyProxy(server.url) as proxy:
-        clients = [Client(proxy.url) for _ in range(connections)]
-        for client in clients:
-            client.thread.start()
-        began = time.monotonic()
-        while (now := time.monotonic() - began) < seconds:
-            samples.append(Sample(now, resident(), len(os.listdir("/proc/self/fd"))))
+        pipe.send(proxy.url)
+        while not pipe.poll(_INTERVAL):
             # About one of twenty, each second.
             proxy.drop(share=0.05, reset=dice.random() < 0.5)
-            time.sleep(_INTERVAL)
-        for client in clients:
-            client.app.close()
-        for client in clients:
-            client.thread.join()
+
+
+def soak(connections: int, seconds: float, seed: int) -> tuple[list[Sample], list[float]]:
+    samples: list[Sample] = []
+    context = multiprocessing.get_context("spawn")
+    here, there = context.Pipe()
+    process = context.Process(target=line, args=(there, seed))
+    process.start()
+    url = here.recv()
+    clients = [Client(url) for _ in range(connections)]
+    for client in clients:
+        client.thread.start()
+    began = time.monotonic()
+    while (now := time.monotonic() - began) < seconds:
+        samples.append(Sample(now, resident(), len(os.listdir("/proc/self/fd"))))
+        time.sleep(_INTERVAL)
+    for client in clients:
+        client.app.close()
+    for client in clients:
+        client.thread.join()
+    here.send("end")
+    process.join()
+    here.close()
+    there.close()
     return samples, [gap for client in clients for gap in client.gaps]
 
 
@@ -101,8 +118,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     before = len(os.listdir("/proc/self/fd"))
-    dice = random.Random(options.seed)
-    samples, gaps = soak(options.connections, options.minutes * 60, dice)
+    samples, gaps = soak(options.connections, options.minutes * 60, options.seed)
     cuts = statistics.quantiles(gaps, n=100)
     memory = [sample.resident for sample in samples]
     print(f"connections: {options.connections}, minutes: {options.minutes:g}")
