@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -39,10 +40,14 @@ NATIVE = "websocket, C twin"
 TWIN = "websocket, Python twin"
 NATIVE_APP = "WebSocketApp, C twin"
 TWIN_APP = "WebSocketApp, Python twin"
+AIO = "websocket.aio, C twin"
+AIO_LISTENER = "aio.Listener, C twin"
 OLD = "websocket-client 1.9.2 + wsaccel"
 OLD_PLAIN = "websocket-client 1.9.2"
 OLD_APP = "WebSocketApp of 1.9.2 + wsaccel"
 PICOWS = "picows core"
+
+_OWN_ON_LOOPS = [(AIO, "aio_connection"), (AIO_LISTENER, "aio_listener")]
 
 _ON_LOOPS = [
     (PICOWS, "picows_core"),
@@ -57,6 +62,13 @@ CONTESTANTS = [
     Contestant(TWIN, "blocking", "ours", variables=_PYTHON_TWIN),
     Contestant(NATIVE_APP, "callback", "ours"),
     Contestant(TWIN_APP, "callback", "ours", variables=_PYTHON_TWIN),
+    *(
+        Contestant(name + ("" if loop == "asyncio" else f", {loop}"), module, "ours", loop)
+        for name, module in _OWN_ON_LOOPS
+        for loop in ("asyncio", "uvloop")
+        # Our own environment is the one that this runs in, whatever is installed there.
+        if importlib.util.find_spec(loop)
+    ),
     Contestant(OLD, "blocking", "old-wsaccel"),
     Contestant(OLD_PLAIN, "blocking", "old"),
     Contestant(OLD_APP, "callback", "old-wsaccel"),

@@ -48,8 +48,10 @@ def wait_until_in(function: str, thread: threading.Thread) -> None:
     deadline = time.monotonic() + DEADLINE
     while True:
         frame = sys._current_frames().get(thread.ident or 0)
-        if frame is not None and frame.f_code.co_name == function:
-            return
+        while frame is not None:
+            if frame.f_code.co_name == function:
+                return
+            frame = frame.f_back
         assert time.monotonic() < deadline, f"{thread} never came to {function}"
         time.sleep(0.001)
 
@@ -75,6 +77,7 @@ class Certificates(NamedTuple):
 
     ca_file: str
     server: ssl.SSLContext
+    server_file: str
 
     @property
     def client(self) -> ssl.SSLContext:
@@ -91,4 +94,6 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
     leaf = authority.issue_cert("localhost", "127.0.0.1", "::1")
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     leaf.configure_cert(server)
-    return Certificates(str(ca_file), server)
+    server_file = folder / "server.pem"
+    leaf.private_key_and_cert_chain_pem.write_to_path(str(server_file))
+    return Certificates(str(ca_file), server, str(server_file))

@@ -6,14 +6,15 @@ closed the connection; it raises what ended the connection otherwise.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from typing import Any, NamedTuple, Protocol
 
 import websocket
-from websocket import ABNF, WebSocket, WebSocketApp
+from websocket import ABNF, WebSocket, WebSocketApp, WebSocketConnectionClosedException, aio
 
 DEADLINE = 10.0
 
@@ -253,4 +254,110 @@ class CallbackFace:
         return Outcome(messages, None, session.closes[0])
 
 
-FACES: list[Face] = [BlockingFace(), CallbackFace()]
+class AsyncioSession:
+    """A connection whose loop runs in a thread of its own."""
+
+    def __init__(self, ws: aio.Connection, loop: asyncio.AbstractEventLoop) -> None:
+        self.ws = ws
+        self._loop = loop
+
+    def _run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        return future.result(DEADLINE + 1)
+
+    def send(self, message: str | bytes) -> None:
+        self._run(self.ws.send(message))
+
+    def recv(self) -> Message:
+        message: Message = self._run(receive(self.ws, DEADLINE))
+        return message
+
+    def ping(self, payload: str) -> bytes:
+        async def ping() -> None:
+            assert await (await self.ws.ping(payload)) >= 0
+
+        self._run(ping())
+        return payload.encode()
+
+    def close(self, code: int | None = 1000, reason: str = "") -> Closed:
+        self._run(self.ws.close(code, reason))
+        return closed(self.ws)
+
+    @property
+    def subprotocol(self) -> str | None:
+        return self.ws.subprotocol
+
+    @property
+    def status(self) -> int | None:
+        return self.ws.status
+
+    @property
+    def headers(self) -> dict[str, str] | None:
+        return self.ws.headers
+
+
+def closed(ws: aio.Connection) -> Closed:
+    if ws.close_code in (None, websocket.STATUS_STATUS_NOT_AVAILABLE):
+        return Closed(None, None)
+    return Closed(ws.close_code, ws.close_reason)
+
+
+async def receive(ws: aio.Connection, timeout: float | None) -> Message:
+    try:
+        return await ws.recv(timeout=timeout)
+    except WebSocketConnectionClosedException as error:
+        if error.code is None:
+            raise
+        ending = error.code, error.reason
+    assert ending == (ws.close_code, ws.close_reason)
+    return closed(ws)
+
+
+class AsyncioFace:
+    """Each session and each run has a loop of its own, in debug mode."""
+
+    name = "asyncio"
+
+    @contextlib.contextmanager
+    def open(self, url: str, **options: Any) -> Iterator[Session]:
+        options.setdefault("timeout", DEADLINE)
+        loop = asyncio.new_event_loop()
+        loop.set_debug(True)
+        thread = threading.Thread(target=loop.run_forever)
+        thread.start()
+
+        async def connect() -> aio.Connection:
+            return await aio.connect(url, **options)
+
+        try:
+            ws = asyncio.run_coroutine_threadsafe(connect(), loop).result(DEADLINE + 1)
+            session = AsyncioSession(ws, loop)
+            try:
+                yield session
+            finally:
+                session.close()
+                assert len(asyncio.all_tasks(loop)) == 0, "a task was left behind"
+        finally:
+            asyncio.run_coroutine_threadsafe(loop.shutdown_default_executor(), loop).result(
+                DEADLINE
+            )
+            loop.call_soon_threadsafe(loop.stop)
+            thread.join(DEADLINE)
+            loop.close()
+
+    def run(self, url: str, timeout: float | None = None, **options: Any) -> Outcome:
+        return asyncio.run(self._run(url, timeout, options), debug=True)
+
+    async def _run(self, url: str, timeout: float | None, options: dict[str, Any]) -> Outcome:
+        messages: list[str | bytes] = []
+        try:
+            async with aio.connect(url, timeout=timeout, **options) as ws:
+                while not isinstance(message := await receive(ws, timeout), Closed):
+                    messages.append(message)
+        except Exception as error:
+            assert asyncio.all_tasks() == {asyncio.current_task()}, "a task was left behind"
+            return Outcome(messages, error, None)
+        return Outcome(messages, None, message)
+
+
+FACES: list[Face] = [BlockingFace(), CallbackFace(), AsyncioFace()]

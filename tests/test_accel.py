@@ -249,11 +249,16 @@ class EncodeBatchCases:
         frames, _, _ = self.batch(["x"] * 1000)
         assert len({f.key for f in parse(frames)}) > 990
 
-    def test_encode_masked(self):
-        (parsed,) = parse(self.twin.encode_masked(0x81, "\u00e9"))
-        assert parsed[:3] == (True, 0, 1)
-        assert parsed.payload == "\u00e9".encode()
+    @pytest.mark.parametrize("size", BORDERS)
+    @pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
+    def test_encode_masked(self, size, kind):
+        (parsed,) = parse(self.twin.encode_masked(0x82, kind(b"y" * size)))
+        assert parsed[:3] == (True, 0, 2)
+        assert parsed.payload == b"y" * size
         assert parsed.key is not None
+        (parsed,) = parse(self.twin.encode_masked(0x01, "\u00e9" * size))
+        assert parsed[:3] == (False, 0, 1)
+        assert parsed.payload == "\u00e9".encode() * size
 
     def test_the_limit(self):
         source = iter(["x" * 94] * 10)

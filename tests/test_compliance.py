@@ -13,6 +13,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from compliance import report, results, server
+from compliance.__main__ import choose
 from compliance.drivers import FACES
 from compliance.results import Outcome, Problem, Results
 
@@ -227,7 +228,7 @@ class TestCheckedInFiles:
     @pytest.mark.parametrize("face", FACES)
     def test_expected_results_meet_the_rule(self, face: str) -> None:
         cases = self.EXPECTED[face]
-        assert len(cases) >= 301
+        assert len(cases) == 517
         assert not {c: o for c, o in cases.items() if results.rule_breaches(c, o)}
 
     def test_report_shows_the_expected_results(self) -> None:
@@ -245,6 +246,22 @@ class TestCheckedInFiles:
             for face in FACES
         }
         assert shown == expected
+
+
+class TestDailyShare:
+    CASES = tuple(TestCheckedInFiles.EXPECTED["blocking"])
+
+    def test_everything_is_everything(self) -> None:
+        for face in FACES:
+            assert choose(face, self.CASES, True) == list(self.CASES)
+
+    def test_a_third_of_each_group_of_compression_on_one_face(self) -> None:
+        daily = {face: choose(face, self.CASES, False) for face in FACES}
+        assert [len(daily[face]) for face in FACES] == [301 + 72, 301]
+        extra = [case for case in daily["blocking"] if case not in daily["callback"]]
+        groups = [case.rpartition(".")[0] for case in extra]
+        assert {groups.count(group) for group in groups} == {6}
+        assert len(set(groups)) == 12
 
 
 class TestFindingPython2:

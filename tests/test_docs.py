@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 import pytest
 from loopback import unused_port
 from support.connect_proxy import connect_proxy
+from support.socks_proxy import socks_proxy
 
 import websocket
 from websocket import _tls
@@ -112,6 +113,7 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Network]:
             ports[address] = server.port
         ports["127.0.0.1", 443] = ports["echo.example.com", 443]
         ports["127.0.0.1", 8080] = stack.enter_context(connect_proxy()).port
+        ports["127.0.0.1", 1080] = stack.enter_context(socks_proxy(("user", "secret"))).port
         silent = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
         ports["silent.example.com", 80] = silent.getsockname()[1]
         ports["closed.example.com", 80] = unused_port()
@@ -184,7 +186,7 @@ def test_example(example: Example, tmp_path: Path, capsys: pytest.CaptureFixture
     code = re.sub(r"(timeout[=(])5\b", r"\g<1>0.3", example.code)
     namespace: dict[str, Any] = {"__name__": "__main__"}
     with contextlib.ExitStack() as stack:
-        if "AF_UNIX" in code:
+        if "unix.socket" in code:
             if not hasattr(socket, "AF_UNIX"):
                 pytest.skip("this system has no Unix domain sockets")
             path = tmp_path / "socket"
@@ -237,7 +239,7 @@ def default(cell: str) -> object:
         (
             "## `WebSocketApp.run_forever(...)`",
             websocket.WebSocketApp.run_forever,
-            {"self"},
+            {"self", "dialing"},
         ),
     ],
 )

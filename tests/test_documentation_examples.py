@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 from conftest import Certificates
-from loopback import serve, unused_port, wait_for_end
+from loopback import serve, wait_for_end
 from support.connect_proxy import connect_proxy
 from support.recorder import (
     BINARY,
@@ -34,6 +34,7 @@ from support.recorder import (
     tell,
     tell_then_echo,
 )
+from support.socks_proxy import socks_proxy
 
 import websocket
 from websocket import WebSocket, create_connection
@@ -408,16 +409,20 @@ def test_http_proxy_of_an_app(capsys: pytest.CaptureFixture[str]) -> None:
         assert len(proxy.requests) == 1
 
 
-@pytest.mark.parametrize("proxy_type", ["socks4", "socks5"])
-def test_socks_proxy_is_refused_with_a_clear_sentence(server: Recorder, proxy_type: str) -> None:
-    ws = websocket.WebSocket()
-    with pytest.raises(websocket.WebSocketProxyException, match=f"SOCKS.*{proxy_type}"):
+@pytest.mark.parametrize("proxy_type", ["socks4", "socks4a", "socks5", "socks5h"])
+def test_socks_proxy(server: Recorder, proxy_type: str) -> None:
+    with socks_proxy() as proxy:
+        ws = websocket.WebSocket()
         ws.connect(
             server.url,
             http_proxy_host="127.0.0.1",
-            http_proxy_port=str(unused_port()),
+            http_proxy_port=str(proxy.port),
             proxy_type=proxy_type,
         )
+        ws.send("Hello, Server")
+        assert ws.recv() == "Hello, Server"
+        ws.close()
+        assert proxy.requests == ["127.0.0.1"]
 
 
 # Connection options: Unix sockets

@@ -20,6 +20,7 @@ def run(name: str, *arguments: str) -> str:
     environment = {key: value for key, value in os.environ.items() if "proxy" not in key.lower()}
     result = subprocess.run(
         [sys.executable, "-W", "error", str(ROOT / "examples" / name), *arguments],
+        stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         timeout=DEADLINE,
@@ -31,6 +32,10 @@ def run(name: str, *arguments: str) -> str:
 
 
 SHOWN = {
+    "aio_bridge.py": "from blocking code: ['0', '1', '2']",
+    "aio_chat.py": "somebody has joined",
+    "aio_fan_in.py": "100 feeds, 5000 messages",
+    "aio_market_feed.py": "every symbol was seen",
     "echo_client.py": "Received 'Hello, World'",
     "echoapp_client.py": "received: Hello 2\nclosed: 1000",
     "ping.py": "average",

@@ -41,7 +41,6 @@ def test_a_twin_that_differs_is_found(target: str, monkeypatch: pytest.MonkeyPat
             return stopped, messages[:-1]
 
     monkeypatch.setattr(targets, "TWINS", (targets.py, Different))
+    inputs = [seed.read_bytes() for seed in SEEDS if seed.parent.name == target]
     with pytest.raises(AssertionError):
-        for seed in SEEDS:
-            if seed.parent.name == target:
-                targets.TARGETS[target](seed.read_bytes())
+        list(map(targets.TARGETS[target], inputs))

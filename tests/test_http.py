@@ -242,7 +242,6 @@ def test_a_server_that_does_not_answer() -> None:
 
 
 def test_a_silent_address_leaves_time_for_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_http, "_LEAST_SHARE", 0.1)
     with black_hole() as port, serve(echo) as server:
         resolve_to(monkeypatch, ("127.0.0.1", port), ("127.0.0.1", server.port))
         with dial("ws://example.com/", options(1)) as sock:
@@ -250,21 +249,14 @@ def test_a_silent_address_leaves_time_for_the_next(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_silent_address_and_a_refused_one_are_a_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_http, "_LEAST_SHARE", 0.1)
     with black_hole() as port:
         resolve_to(monkeypatch, ("127.0.0.1", port), ("127.0.0.1", unused_port()))
         with pytest.raises(WebSocketTimeoutException, match="timed out") as caught:
             dial("ws://example.com/", options(0.4))
-        assert isinstance(caught.value.__cause__, TimeoutError)
-        assert isinstance(caught.value.__cause__.__context__, ConnectionRefusedError)
-
-
-def test_shares_of_the_time() -> None:
-    deadline = Deadline(12, lambda: 0.0)
-    assert _http._share(deadline, 3) == 4
-    assert _http._share(deadline, 100) == 2
-    assert _http._share(Deadline(1, lambda: 0.0), 4) == 1
-    assert _http._share(Deadline(None), 4) is None
+    if sys.version_info >= (3, 11):
+        notes = "\n".join(caught.value.__notes__)
+        assert f"No answer came from 127.0.0.1 port {port}" in notes
+        assert "refused" in notes
 
 
 def test_a_deadline_that_has_passed_dials_nobody() -> None:
@@ -386,8 +378,8 @@ def test_credentials_are_not_traced() -> None:
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
-        (b"HTTP/1.1 407 Auth\r\n\r\n", "407 Auth.*http_proxy_auth"),
-        (b"HTTP/1.1 502 Bad Gateway\r\n\r\n", "502 Bad Gateway"),
+        (b"HTTP/1.1 407 Auth\r\nContent-Length: 0\r\n\r\n", "407 Auth.*http_proxy_auth"),
+        (b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n", "502 Bad Gateway"),
         (b"garbage\r\n\r\n", "not valid"),
         (b"HTTP/1.1 200 OK\r\n\r\nHTTP/1.1 101", "sent data behind"),
     ],
@@ -435,19 +427,6 @@ def test_a_dripping_proxy_can_not_stretch_the_deadline(limit: str) -> None:
         assert time.monotonic() - began < 3
 
 
-@pytest.mark.parametrize("kind", ["socks4", "socks4a", "socks5", "socks5h", "https"])
-def test_kinds_that_can_not_be_dialled_are_refused_not_circumvented(kind: str) -> None:
-    with serve(echo) as server:
-        with pytest.raises(WebSocketProxyException, match="not supported in this version"):
-            dial(
-                f"ws://127.0.0.1:{server.port}/",
-                http_proxy_host="127.0.0.1",
-                http_proxy_port=server.port,
-                proxy_type=kind,
-            )
-        assert server.accepted == 0
-
-
 def test_proxy_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[bytes] = []
     with serve(http_proxy(seen)) as server:
@@ -455,13 +434,6 @@ def test_proxy_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         with dial("ws://example.com/") as sock:
             assert_echoes(sock)
     assert base64.b64encode(b"user:p@ss") in seen[0]
-
-
-def test_socks_of_the_environment_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("all_proxy", "socks5://user:hunter2@127.0.0.1:1")
-    with pytest.raises(WebSocketProxyException, match="SOCKS") as caught:
-        dial("ws://example.com/")
-    assert "hunter2" not in str(caught.value)
 
 
 @pytest.mark.parametrize("form", ["no_proxy", "list", "text"])

@@ -186,3 +186,21 @@ class TestHelpers:
         assert encode_resource(once) == once
         assert once.startswith("/")
         assert all("!" <= character <= "~" for character in once)
+
+
+@pytest.mark.parametrize(
+    ("url", "path", "resource", "secure"),
+    [
+        ("ws+unix:///run/app.sock", "/run/app.sock", "/", False),
+        ("ws+unix:///run/app.sock:", "/run/app.sock", "/", False),
+        ("ws+unix:///run/app.sock:/chat?room=1", "/run/app.sock", "/chat?room=1", False),
+        ("WSS+UNIX:///run/a%3Ab%20c:/x:y#z", "/run/a:b c", "/x:y", True),
+        ("ws+unix:/run/app.sock:/", "/run/app.sock", "/", False),
+    ],
+)
+def test_unix_sockets(url, path, resource, secure):
+    parsed = URL.parse(url)
+    assert (parsed.unix_path, parsed.resource, parsed.secure) == (path, resource, secure)
+    assert parsed.hostport == "localhost"
+    assert str(parsed).startswith("wss+unix:///" if secure else "ws+unix:///")
+    assert parsed.origin != URL.parse("ws://localhost/").origin

@@ -249,3 +249,84 @@ class TestAddresses:
 
     def test_defaults(self):
         assert _url.DEFAULT_NO_PROXY_HOST == ["localhost", "127.0.0.1"]
+
+
+class TestProxyAsURL:
+    @pytest.mark.parametrize(
+        ("value", "expected"),
+        [
+            ("http://h:1", Proxy("http", "h", 1)),
+            ("h:1", Proxy("http", "h", 1)),
+            ("h", Proxy("http", "h")),
+            ("https://h", Proxy("https", "h")),
+            ("SOCKS5H://h/", Proxy("socks5h", "h")),
+            ("socks://h:9", Proxy("socks5h", "h", 9)),
+            (" socks4a://j%40y@[::1]:2 ", Proxy("socks4a", "::1", 2, ("j@y", ""))),
+            ("http://u:p%3A%2F@h", Proxy("http", "h", None, ("u", "p:/"))),
+        ],
+    )
+    def test_parts(self, value, expected):
+        assert _url.parse_proxy(value) == expected
+
+    @pytest.mark.parametrize(
+        ("value", "words"),
+        [
+            ("http://", "names no host"),
+            ("http://u:hunter2@", "names no host"),
+            ("http://u:hunter2@h:x", "its port is no number"),
+            ("http://u:hunter2@h:0", "its port is no number"),
+            ("http://u:p@hunter2/word@h", None),
+            ("http://a b", "no host name"),
+            ("gopher://u:hunter2@h", "gopher"),
+        ],
+    )
+    def test_what_it_can_not_be(self, value, words):
+        if words is None:
+            # A slash in a password ends the host; at least the rest of it is shown to nobody.
+            assert "word" not in repr(_url.parse_proxy(value))
+            return
+        with pytest.raises(WebSocketProxyException, match=words) as caught:
+            _url.parse_proxy(value, "the option")
+        assert "the option" in str(caught.value)
+        assert "hunter2" not in str(caught.value)
+        assert caught.value.__cause__ is None
+
+
+class TestSystemSettings:
+    @pytest.fixture(autouse=True)
+    def system(self, monkeypatch):
+        """What macOS or Windows would say."""
+        self.settings = {}
+        self.exempt = set()
+        monkeypatch.setattr("sys.platform", "darwin")
+        monkeypatch.setattr("urllib.request.getproxies", lambda: self.settings)
+        monkeypatch.setattr(
+            "urllib.request.proxy_bypass", lambda host: host in self.exempt, raising=False
+        )
+
+    def test_none(self):
+        assert find_proxy("a.example", True) is None
+
+    def test_by_scheme_then_socks(self):
+        self.settings.update({"http": "http://plain:1", "socks": "socks://all:2"})
+        assert find_proxy("a.example", False) == Proxy("http", "plain", 1)
+        assert find_proxy("a.example", True) == Proxy("socks5h", "all", 2)
+        self.settings["https"] = "http://secure:3"
+        assert find_proxy("a.example", True) == Proxy("http", "secure", 3)
+
+    def test_exemptions(self):
+        self.settings["http"] = "http://plain:1"
+        self.exempt.add("a.example")
+        assert find_proxy("a.example", False) is None
+        assert find_proxy("localhost", False) is None
+        assert find_proxy("b.example", False, no_proxy=["b.example"]) is None
+
+    def test_the_environment_comes_first(self, environment):
+        self.settings["http"] = "http://plain:1"
+        environment("http_proxy", "http://environment:9")
+        assert find_proxy("a.example", False) == Proxy("http", "environment", 9)
+
+    def test_settings_that_make_no_sense(self):
+        self.settings["http"] = "http://plain:port"
+        with pytest.raises(WebSocketProxyException, match="the system's settings"):
+            find_proxy("a.example", False)

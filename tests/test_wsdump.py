@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.connect_proxy import connect_proxy
+from support.socks_proxy import socks_proxy
 
 from websocket import _wsdump
 from websocket._cli.arguments import connect_options, proxy_options
@@ -116,6 +118,7 @@ def test_options_become_connect_options():
     )
     options = connect_options(args)
     assert options.pop("sslopt")["cert_reqs"] == 0
+    assert options.pop("proxy_sslopt")["cert_reqs"] == 0
     assert options == {
         "origin": "http://o",
         "subprotocols": ["a", "b"],
@@ -150,7 +153,7 @@ def test_proxy_url():
         (["ws://x/", "--eof-wait", "nan"], "no number of seconds"),
         (["ws://x/", "-p", "gopher://h"], "gopher"),
         (["ws://x/", "-p", "http://"], "names no host"),
-        (["ws://x/", "-p", "http://u:secret@h:port"], "port is no number"),
+        (["ws://x/", "-p", "http://u:secret@h:port"], "its port is no number"),
         (["ws://x/", "-t", "\udcff"], "not UTF-8"),
     ],
 )
@@ -308,12 +311,38 @@ def test_options_reach_the_server():
     assert (headers["Origin"], headers["X-A"], headers["X-B"]) == ("http://me", "1", "2")
 
 
+@pytest.mark.parametrize("kind", ["http", "https", "socks4a", "socks5h"])
+def test_through_a_proxy(kind, certificates, server):
+    auth = ("joe", "") if kind == "socks4a" else ("joe", "open sesame")
+    with contextlib.ExitStack() as stack:
+        if kind.startswith("socks"):
+            proxy = stack.enter_context(socks_proxy(None if kind == "socks4a" else auth))
+        else:
+            tls = certificates.server if kind == "https" else None
+            proxy = stack.enter_context(connect_proxy(auth, tls=tls))
+        user = "joe" if kind == "socks4a" else "joe:open%20sesame"
+        url = f"{kind}://{user}@localhost:{proxy.port}"
+        done = wsdump(server.url, "-n", "-p", url, "-t", "hello", "--eof-wait", "1")
+        assert done.stdout == b"hello\n", done.stderr
+        assert done.returncode == 0
+        assert len(proxy.requests) == 1
+
+
+def test_a_proxy_that_refuses(server):
+    with connect_proxy(("joe", "open sesame")) as proxy:
+        done = wsdump(server.url, "-p", f"http://joe:hunter2@127.0.0.1:{proxy.port}")
+    assert done.returncode == 3
+    assert b"refused the tunnel" in done.stderr
+    assert b"407" in done.stderr
+    assert b"hunter2" not in done.stderr
+
+
 def test_nocert(certificates):
     with Server(ssl_context=certificates.server) as server:
         refused = wsdump(server.url)
         taken = wsdump(server.url, "-n", "-t", "hello")
     assert refused.returncode == 3
-    assert "can't be verified" in refused.stderr.decode()
+    assert "ca_certs" in refused.stderr.decode()
     assert (taken.returncode, taken.stdout) == (0, b"hello\n")
 
 

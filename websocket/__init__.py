@@ -1,7 +1,10 @@
-"""WebSocket client: blocking (``WebSocket``, ``create_connection``) and with callbacks
-(``WebSocketApp``)."""
+"""WebSocket client: blocking (``WebSocket``, ``create_connection``), with callbacks
+(``WebSocketApp``) and for asyncio (``aio``, ``aconnect``)."""
 
 from __future__ import annotations
+
+import importlib
+import typing
 
 from ._abnf import (
     ABNF,
@@ -36,6 +39,7 @@ from ._exceptions import (
     WebSocketOutboxFullException,
     WebSocketPayloadException,
     WebSocketProtocolException,
+    WebSocketProxyConnectionException,
     WebSocketProxyException,
     WebSocketProxyTypeException,
     WebSocketTimeoutException,
@@ -68,6 +72,11 @@ from ._socket import (
     setdefaulttimeout,
     sock_opt,
 )
+
+if typing.TYPE_CHECKING:
+    from . import aio as aio
+
+    aconnect = aio.connect
 
 __version__ = "1.9.100"
 
@@ -108,6 +117,7 @@ __all__ = [
     "WebSocketOutboxFullException",
     "WebSocketPayloadException",
     "WebSocketProtocolException",
+    "WebSocketProxyConnectionException",
     "WebSocketProxyException",
     "WebSocketProxyTypeException",
     "WebSocketTimeoutException",
@@ -137,3 +147,11 @@ __all__ = [
     "trace",
     "warning",
 ]
+
+
+def __getattr__(name: str) -> typing.Any:
+    # Programs without asyncio should not pay for importing it.
+    if name in ("aio", "aconnect"):
+        module = importlib.import_module(".aio", __name__)
+        return module if name == "aio" else module.connect
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

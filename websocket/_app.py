@@ -6,7 +6,7 @@ import inspect
 import logging
 import threading
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ._abnf import ABNF
 from ._core import WebSocket, _normalize_close_reason
@@ -14,6 +14,7 @@ from ._dispatcher import Dispatcher, SSLDispatcher, WrappedDispatcher
 from ._exceptions import WebSocketConnectionClosedException, WebSocketException
 from ._keepalive import RoundTrips, check_settings
 from ._observe import Observer, tell
+from ._open import DialingOptions, check_dialing
 from ._outbox import Outbox, Sender
 from ._protocol.connection import DEFAULT_MAX_SIZE, Payload, close_payload
 from ._protocol.extensions import Extension
@@ -23,6 +24,9 @@ from ._reconnect import DEFAULT, Backoff, policy_of
 from ._run import Run
 from ._session import Session, Settings
 from ._socket import getdefaulttimeout
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 __all__ = ["WebSocketApp", "setReconnect", "set_reconnect"]
 
@@ -265,6 +269,7 @@ class WebSocketApp:
         redirect_limit: int = 3,
         max_size: int | None = DEFAULT_MAX_SIZE,
         compression: str | Extension | None = None,
+        **dialing: Unpack[DialingOptions],
     ) -> bool:
         """Connect and call back; where the connection is lost, connect again.
 
@@ -291,6 +296,9 @@ class WebSocketApp:
                 0 or False: never. A number: so many seconds between attempts, without end,
                 the first connection included. True: as the default, without end. A
                 ``Backoff``: as it says.
+            **dialing: ``proxy``, ``proxy_sslopt``, ``source_address``, ``keepalive``,
+                ``tcp_user_timeout``, ``socket_factory``, ``resolver``, ``auth``, ``netrc``,
+                ``cookie_jar``: see ``WebSocket.connect``.
 
         Returns:
             True if the connection could not be made or was lost, False if it was closed.
@@ -300,6 +308,7 @@ class WebSocketApp:
             WebSocketException: this app is running already.
         """
         check_settings(ping_interval, ping_timeout)
+        check_dialing(dialing)
         policy = policy_of(reconnect, _default_policy)
         if self._session is not None or self.sock is not None:
             raise WebSocketException("socket is already opened: this app is running")
@@ -334,6 +343,7 @@ class WebSocketApp:
             "suppress_host": suppress_host,
             "socket": self.prepared_socket,
             "redirect_limit": redirect_limit,
+            **dialing,
         }
         keepalive = (ping_interval, ping_timeout)
         settings = Settings(new_socket, options, keepalive, ping_payload, dispatcher, policy)

@@ -52,7 +52,7 @@ from ._protocol.messages import Close, Fragment, Frame, Ping, Pong
 from ._socket import DEFAULT_SOCKET_OPTION, Deadline, getdefaulttimeout, sock_opt  # noqa: F401
 from ._ssl_compat import HAVE_CONTEXT_CHECK_HOSTNAME, HAVE_SSL, ssl  # noqa: F401
 from ._stream import Stream
-from ._transport import DoubleTransport
+from ._transport import DoubleTransport, is_tls
 from ._utils import NoLock
 
 __all__ = ["WebSocket", "create_connection"]
@@ -128,7 +128,7 @@ class WebSocket:
     # Connecting
 
     def connect(self, url: str, **options: Any) -> None:
-        """Connect to ``url`` (``ws://`` or ``wss://``) and do the opening handshake.
+        """Connect to ``url`` (``ws://``, ``wss://``, ``ws+unix://``) and do the opening handshake.
 
         Parameters (all by keyword):
             timeout: seconds for connecting, all steps together, and afterwards for each
@@ -146,8 +146,20 @@ class WebSocket:
             redirect_limit: how many redirects are followed, default 3.
             socket: a connected socket to use; the connection owns it from then on.
             sockopt, sslopt: as in the constructor.
+            auth: credentials for the server: (user name, password), the value of the
+                Authorization header such as ``"Bearer <token>"``, or a callable that is
+                given the URL and returns one of the two.
+            netrc: True, or the path of a file: credentials for the host from there.
+            proxy: the proxy as a URL, ``socks5h://user:password@host:port`` for instance;
+                None or False to dial directly, True (default) to ask the environment.
             http_proxy_host, http_proxy_port, http_proxy_auth, http_no_proxy,
-            http_proxy_timeout, proxy_type: the proxy.
+            http_proxy_timeout, proxy_type: the proxy in parts, see the documentation.
+            proxy_sslopt: TLS options for a proxy that is reached over TLS.
+            source_address: (host, port) to connect from.
+            keepalive: False, or a dict of ``idle``, ``interval`` and ``count``.
+            tcp_user_timeout: seconds that sent data may stay unacknowledged (Linux).
+            socket_factory: called with ((host, port), timeout), returns a connected socket.
+            resolver: called with (host, port), returns addresses.
 
         Raises:
             WebSocketURLException, WebSocketArgumentException: nothing was sent.
@@ -316,7 +328,7 @@ class WebSocket:
 
     def is_ssl(self) -> bool:
         stream = self._stream
-        return HAVE_SSL and stream is not None and isinstance(stream.sock, ssl.SSLSocket)
+        return stream is not None and is_tls(stream.sock)
 
     def fileno(self) -> int:
         """The socket's descriptor, to wait on.
@@ -411,10 +423,12 @@ class WebSocket:
         Returns:
             the size of all frames in bytes.
 
+        Half a message is never left for a whole one: where an error comes after the first
+        piece was sent, the connection is closed, with code 1011 if there is still time for a
+        Close frame.
+
         Raises:
-            what ``source`` raises, and what ``send`` does. Half a message is never left for a
-            whole one: unless nothing was sent yet, the connection is closed then, with code
-            1011 where there is still time for a Close frame.
+            what ``source`` raises, and what ``send`` does.
             WebSocketArgumentException: another opcode, or none where there is no piece.
         """
         stream = self._open_stream()
@@ -545,20 +559,19 @@ class WebSocket:
         are overridden, get whole frames.
 
         A message left in the middle is skipped by whatever receives next. Only one thread may
-        receive meanwhile.
+        receive meanwhile. What ``recv`` raises comes while iterating.
 
         Parameters:
             timeout: seconds for each piece, 0 to take only what is there already. None: the
                 connection's timeout, which counts anew with each read.
 
         Returns:
-            an iterator over pieces: all str for text, all bytes for binary. An empty message
+            an iterator over pieces, all str for text, all bytes for binary. An empty message
             has one, empty piece. There is no piece at all where the server closed the
             connection.
 
         Raises:
-            what ``recv`` raises, while iterating. After WebSocketTimeoutException the
-            iteration can go on.
+            WebSocketTimeoutException: no piece came in time; the iteration can go on.
             WebSocketConnectionClosedException: also where the server closed the connection in
                 the middle of the message.
         """

@@ -11,6 +11,7 @@
     │   └── WebSocketWouldBlockException      ... of 0 s; also a BlockingIOError
     ├── WebSocketOutboxFullException          no room for a message while there is no connection
     ├── WebSocketProxyException               the proxy refused, or its settings make no sense
+    │   ├── WebSocketProxyConnectionException the proxy can't be reached; also an OSError
     │   └── WebSocketProxyTypeException       also a ValueError
     ├── WebSocketBadStatusException           the server answered with another status than 101
     ├── WebSocketHandshakeException           the server's answer is no valid opening handshake
@@ -24,7 +25,7 @@ earlier releases catch.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
     "WebSocketOutboxFullException",
     "WebSocketPayloadException",
     "WebSocketProtocolException",
+    "WebSocketProxyConnectionException",
     "WebSocketProxyException",
     "WebSocketProxyTypeException",
     "WebSocketTimeoutException",
@@ -83,7 +85,18 @@ class WebSocketPayloadException(WebSocketException):
 
 
 class WebSocketConnectionClosedException(WebSocketException):
-    """The connection is closed, or the peer went away without a closing handshake."""
+    """The connection is closed, or the peer went away without a closing handshake.
+
+    Attributes:
+        code: the code of the peer's Close frame, 1005 if that had none; None where no Close
+            came, or where the one who raised this can't tell.
+        reason: the reason of the peer's Close frame, or None.
+    """
+
+    def __init__(self, *args: object, code: int | None = None, reason: str | None = None):
+        super().__init__(*args)
+        self.code = code
+        self.reason = reason
 
 
 class WebSocketTimeoutException(WebSocketException):
@@ -116,7 +129,37 @@ class WebSocketOutboxFullException(WebSocketException):
 
 
 class WebSocketProxyException(WebSocketException):
-    """The proxy refused or failed, or the proxy settings make no sense."""
+    """The proxy refused or failed, or the proxy settings make no sense.
+
+    Attributes:
+        status_code: the HTTP status, or the reply code of a SOCKS proxy; None where there was
+            no answer.
+        resp_headers: the headers of an HTTP proxy's answer, names in lower case, or None.
+        resp_body: the start of an HTTP proxy's answer behind its head, at most 64 KiB, or None.
+        auth_schemes: the kinds of authentication that the proxy asked for, such as
+            ``("Basic", "Digest")``.
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        status_code: int | None = None,
+        resp_headers: Mapping[str, str] | None = None,
+        resp_body: bytes | None = None,
+        auth_schemes: Sequence[str] = (),
+    ):
+        super().__init__(message)
+        self.status_code = status_code
+        self.resp_headers = resp_headers
+        self.resp_body = resp_body
+        self.auth_schemes = tuple(auth_schemes)
+
+
+class WebSocketProxyConnectionException(WebSocketProxyException, OSError):
+    """The proxy can't be reached. ``errno`` is that of the system's error, its ``__cause__``."""
+
+    # OSError would look for an errno among its arguments.
+    __str__ = Exception.__str__
 
 
 class WebSocketProxyTypeException(WebSocketProxyException, ValueError):

@@ -16,6 +16,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, NoReturn
 
+from ._auth import authorization_for
 from ._cookiejar import SimpleCookieJar
 from ._exceptions import (
     WebSocketBadStatusException,
@@ -43,7 +44,9 @@ from ._protocol.handshake import (
 from ._protocol.http11 import Headers, ResponseHead, ResponseReader
 from ._protocol.uri import URL, pack_hostname
 from ._socket import DEFAULT_SOCKET_OPTION, Deadline, recv, send
-from ._ssl_compat import HAVE_SSL, ssl
+from ._ssl_compat import SSLError
+from ._tls_errors import explain
+from ._transport import is_tls
 
 __all__ = [
     "DEFAULT_SOCKET_OPTION",
@@ -113,9 +116,9 @@ def handshake(
         **options: ``header`` (dict, list, or a callable that returns one), ``host``,
             ``origin``, ``suppress_origin``, ``suppress_host``, ``subprotocols``,
             ``connection``, ``compression``, ``cookie``, ``cookie_jar`` (a
-            :class:`SimpleCookieJar` or an ``http.cookiejar.CookieJar``) and ``deadline`` (for
-            all of it; None leaves the socket's own timeout to each step). Other options are
-            ignored.
+            :class:`SimpleCookieJar` or an ``http.cookiejar.CookieJar``), ``auth``, ``netrc``
+            and ``deadline`` (for all of it; None leaves the socket's own timeout to each step).
+            Other options are ignored.
 
     Returns:
         The response, if its status is 101 or one of SUPPORTED_REDIRECT_STATUSES. A redirect
@@ -130,42 +133,82 @@ def handshake(
     """
     if resource is None:
         url, hostname, port, resource = "", url, hostname, port
-    target = _target(url, hostname, port, resource)
-    jar = _cookie_jar(options.get("cookie_jar"))
-    extension = extension_of(options.get("compression"))
-    request = _prepare(target, options, jar, extension)
+    opening = Opening(_target(url, hostname, port, resource), options)
     deadline: Deadline | None = options.get("deadline")
-    dump("request header", request.text)
-    reader = ResponseReader()
     with _deadlines(sock, deadline) as arm:
-        _send_all(sock, request.data, arm)
-        head, rest = _read_head(sock, reader, arm)
-    jar.store(target, head.headers.get_all("set-cookie"))
-    if head.status not in SUCCESS_STATUSES:
-        _refused(sock, reader, head, deadline)
-    subprotocol = codec = None
-    if head.status == HTTPStatus.SWITCHING_PROTOCOLS:
-        subprotocol = _judge(head, request, options, rest)
-        codec = agreed_extension(head, extension, rest)
-    response = handshake_response(head.status, head.headers, subprotocol)
-    response.head = head
-    response.rest = rest
-    response.codec = codec
-    return response
+        _send_all(sock, opening.request.data, arm)
+        head, rest = _read_head(sock, opening.reader, arm)
+    if not opening.noted(head):
+        _refused(sock, opening.reader, head, deadline)
+    return opening.judged(head, rest)
+
+
+class Opening:
+    """One opening handshake, whatever carries it: what to send, and what the answer is worth.
+
+    Parameters:
+        target: where the request goes.
+        options: those of :func:`handshake`.
+
+    Attributes:
+        request: what to send.
+        reader: takes what comes back.
+
+    Raises:
+        WebSocketArgumentException: an option can't be used.
+    """
+
+    def __init__(self, target: URL, options: Mapping[str, Any]) -> None:
+        self._target = target
+        self._options = options
+        self._jar = _cookie_jar(options.get("cookie_jar"))
+        self._extension = extension_of(options.get("compression"))
+        self.request = _prepare(target, options, self._jar, self._extension)
+        self.reader = ResponseReader()
+        dump("request header", self.request.text)
+
+    def noted(self, head: ResponseHead) -> bool:
+        """Keep the cookies of the answer; False if its status is a refusal.
+
+        The body of a refusal explains it, and is worth some waiting.
+        """
+        self._jar.store(self._target, head.headers.get_all("set-cookie"))
+        return head.status in SUCCESS_STATUSES
+
+    def judged(self, head: ResponseHead, rest: bytes) -> handshake_response:
+        """The answer, if it is a 101 that holds what was asked for, or a redirect.
+
+        Args:
+            head: the head of the answer.
+            rest: what came behind it.
+
+        Raises:
+            WebSocketHandshakeException: the answer is no valid opening handshake.
+        """
+        subprotocol = codec = None
+        if head.status == HTTPStatus.SWITCHING_PROTOCOLS:
+            subprotocol = _judge(head, self.request, self._options, rest)
+            codec = agreed_extension(head, self._extension, rest)
+        response = handshake_response(head.status, head.headers, subprotocol)
+        response.head = head
+        response.rest = rest
+        response.codec = codec
+        return response
 
 
 def redirect_options(options: Mapping[str, Any], old: URL, new: URL) -> dict[str, Any]:
     """``options`` for the next request when a redirect leads from ``old`` to ``new``.
 
     To another origin (scheme, host or port) go neither Authorization nor Cookie nor
-    Proxy-Authorization headers nor the ``cookie`` option, nor the ``host`` option, which
-    names the old host. Credentials of the URL are left behind by :func:`redirect_target`.
+    Proxy-Authorization headers nor the options ``cookie`` and ``auth``, nor the ``host``
+    option, which names the old host. Credentials of the URL are left behind by
+    :func:`redirect_target`.
     """
     result = dict(options)
     if old.origin == new.origin:
         return result
-    result.pop("cookie", None)
-    result.pop("host", None)
+    for name in ("auth", "cookie", "host"):
+        result.pop(name, None)
     header = result.get("header")
     if callable(header):
         result["header"] = lambda: _without_secrets(header())
@@ -217,6 +260,7 @@ def _prepare(
         connection=options.get("connection"),
         subprotocols=options.get("subprotocols"),
         cookie="; ".join(filter(None, [_jar_cookies(jar, target, cookie), cookie])),
+        authorization=authorization_for(target, options.get("auth"), options.get("netrc")),
         extensions=() if extension is None else (extensions.offer(extension),),
     )
 
@@ -290,20 +334,31 @@ def _read_head(
         try:
             reader.feed_eof()
         except WebSocketConnectionClosedException as told:
-            raise told from lost
+            raise _with_alert(told, lost, sock) from lost
     assert reader.head is not None
     dump("response header", reader.head.text)
     return reader.head, rest
 
 
+def _with_alert(
+    told: WebSocketConnectionClosedException, lost: BaseException, sock: Any
+) -> WebSocketConnectionClosedException:
+    """``told``, with what TLS has to say: in TLS 1.3, a server looks at the client's certificate
+    only after the client has finished its handshake."""
+    cause = lost.__cause__
+    if not isinstance(cause, SSLError) or not getattr(cause, "reason", None):
+        return told
+    return WebSocketConnectionClosedException(f"{told} {explain(cause, sock.server_hostname)}")
+
+
 def _feed(sock: Any, reader: ResponseReader, size: int) -> bytes:
     """Read once; return what of it lies behind the head of a 101."""
-    if not isinstance(sock, socket.socket):
-        reader.feed(recv(sock, size))
-        return reader.rest
-    if HAVE_SSL and isinstance(sock, ssl.SSLSocket):
+    if is_tls(sock):
         # TLS can't look ahead; but what it has decrypted stays with it, and costs no call.
         reader.feed(recv(sock, 1))
+        return reader.rest
+    if not isinstance(sock, socket.socket):
+        reader.feed(recv(sock, size))
         return reader.rest
     ahead: Any = _Ahead(sock)
     seen = recv(ahead, size)
@@ -337,10 +392,11 @@ def _refused(
             while not reader.done:
                 arm()
                 reader.feed(recv(sock, _READ_SIZE))
-    raise _bad_status(head, reader.body)
+    raise bad_status(head, reader.body)
 
 
-def _bad_status(head: ResponseHead, body: bytes) -> WebSocketBadStatusException:
+def bad_status(head: ResponseHead, body: bytes) -> WebSocketBadStatusException:
+    """The exception for a status that is neither 101 nor a redirect."""
     shown = dict(head.headers)
     if "set-cookie" in shown:
         shown["set-cookie"] = "***"

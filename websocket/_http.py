@@ -1,8 +1,8 @@
 """The blocking dialer: from a URL to a connected socket, with TLS and through a proxy.
 
 Every step shares one absolute deadline, and a socket that is not returned is closed. The
-opening handshake comes after this, in ``_handshake``; TLS settings are in ``_tls``, the
-proxy's protocol (RFC 9110 section 9.3.6) in ``_protocol.tunnel``.
+opening handshake comes after this, in ``_handshake``; where to go is decided in ``_route``, TCP
+is in ``_dial``, TLS in ``_tls``, and what is said to proxies in ``_protocol.proxy``.
 """
 
 # Programs import the private names; here nobody calls some of them.
@@ -10,28 +10,30 @@ proxy's protocol (RFC 9110 section 9.3.6) in ``_protocol.tunnel``.
 
 from __future__ import annotations
 
-import errno
 import socket
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from ipaddress import AddressValueError, IPv6Address
-from itertools import pairwise
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
 
 from . import _logging, _tls
+from ._dial import Dialing, connect_any, dial, dial_unix
 from ._exceptions import (
-    WebSocketAddressException,
-    WebSocketArgumentException,
     WebSocketConnectionClosedException,
+    WebSocketException,
+    WebSocketProxyConnectionException,
     WebSocketProxyException,
     WebSocketTimeoutException,
-    WebSocketURLException,
 )
+from ._happy_eyeballs import interleave
 from ._protocol.http11 import Headers, ResponseReader
-from ._protocol.tunnel import TunnelReader, connect_request
+from ._protocol.proxy import LOOKED_UP_HERE, Tunnel, tunnel_for
+from ._protocol.socks import OTHER_ADDRESS_MAY_HELP
+from ._protocol.tunnel import ConnectTunnel
+from ._protocol.uri import URL, pack_hostname
+from ._resolve import AddrInfo, lookup
+from ._route import Route, choose_proxy, plan, proxy_info
 from ._socket import (
     DEFAULT_SOCKET_OPTION,
     Deadline,
-    add_note,
     check_timeout,
     recv,
     recv_line,
@@ -39,14 +41,7 @@ from ._socket import (
     sock_opt,
 )
 from ._ssl_compat import HAVE_CONTEXT_CHECK_HOSTNAME, HAVE_SSL
-from ._url import (
-    PROXY_TYPES,
-    Proxy,
-    ascii_hostname,
-    check_proxy_type,
-    find_proxy,
-    parse_url,
-)
+from ._url import Proxy
 
 __all__ = [
     "DEFAULT_SOCKET_OPTION",
@@ -60,63 +55,17 @@ __all__ = [
     "read_headers",
 ]
 
-# Whether a SOCKS package serves this module: none does.
+# Whether a SOCKS package serves this module: none does, it speaks SOCKS itself.
 HAS_PYSOCKS = False
 HAVE_PYTHON_SOCKS = False
 
 # Earlier releases took this name from a SOCKS package.
-ProxyConnectionError = WebSocketProxyException
+ProxyConnectionError = WebSocketProxyConnectionException
 
-# Of the time that is left, each address gets an equal share, but not less than this many
-# seconds: one that swallows packets must not use up the time of those behind it.
-_LEAST_SHARE = 2.0
+# The proxy's explanation of a refusal; nobody should wait for it as long as for the refusal.
+_BODY_WAIT: Final = 2.0
 
 _Where = tuple[str, int, str]
-_AddrInfo = tuple[Any, Any, int, str, Any]
-
-
-class proxy_info:
-    """Which proxy to dial through, if any.
-
-    Args:
-        **options: any of
-            ``http_proxy_host`` (str): name or address of the proxy; without it, the
-            environment decides (``https_proxy``, ``http_proxy``, ``all_proxy``),
-            ``http_proxy_port`` (int or str): its port, 80 by default,
-            ``http_proxy_auth`` (tuple): user name and password,
-            ``http_no_proxy`` (list of str, or one str with commas): hosts to dial directly;
-            without it, ``no_proxy`` of the environment counts,
-            ``proxy_type`` (str): "http" by default,
-            ``http_proxy_timeout`` (float): seconds for reaching the proxy and its answer.
-            Other names are ignored, so that all the options of a connection can be passed.
-
-    Raises:
-        WebSocketProxyTypeException: ``proxy_type`` is no kind of proxy.
-        WebSocketArgumentException: ``http_proxy_timeout`` is negative or no number.
-    """
-
-    def __init__(self, **options: Any) -> None:
-        self.proxy_protocol = check_proxy_type(options.get("proxy_type") or "http")
-        self.proxy_host: str | None = options.get("http_proxy_host") or None
-        self.proxy_port: int | str = options.get("http_proxy_port") or 0
-        self.auth: tuple[str, str] | None = options.get("http_proxy_auth")
-        self.no_proxy: list[str] | str | None = options.get("http_no_proxy")
-        self.proxy_timeout = check_timeout(options.get("http_proxy_timeout"), "http_proxy_timeout")
-
-    @property
-    def type(self) -> str:
-        """``proxy_protocol`` under its name of 0.59."""
-        return self.proxy_protocol
-
-    @property
-    def host(self) -> str | None:
-        """``proxy_host`` under its name of 0.59."""
-        return self.proxy_host
-
-    @property
-    def port(self) -> int | str:
-        """``proxy_port`` under its name of 0.59."""
-        return self.proxy_port
 
 
 def connect(
@@ -125,17 +74,20 @@ def connect(
     proxy: proxy_info | None,
     socket: Any,
     deadline: Deadline | None = None,
+    dialing: Dialing | None = None,
 ) -> tuple[Any, _Where]:
     """Dial the server of a URL.
 
     Args:
-        url: a ``ws://`` or ``wss://`` URL.
+        url: a ``ws://``, ``wss://`` or ``ws+unix://`` URL.
         options: socket options, TLS options, and the timeout of the socket returned.
         proxy: the proxy; None stands for ``proxy_info()``.
         socket: a connected socket of the caller's, or None. It is used as it is: nothing is
             dialled, no TLS is added, and its timeout and options change only where
             ``options`` has some.
         deadline: for all the steps together; by default ``options.timeout`` from now.
+        dialing: how to make TCP connections; by default with the socket options of
+            ``options``.
 
     Returns:
         The socket, and host, port and resource of the URL.
@@ -150,8 +102,8 @@ def connect(
             are in its notes (Python 3.11 and newer) and its ``__context__``.
         ssl.SSLError: the TLS handshake failed.
     """
-    hostname, port, resource, is_secure = parse_url(url)
-    where = (hostname, port, resource)
+    target = URL.parse(url)
+    where = (target.host, target.port, target.resource)
     if socket is not None:
         if options.timeout is not None and hasattr(socket, "settimeout"):
             socket.settimeout(options.timeout)
@@ -161,222 +113,141 @@ def connect(
         return socket, where
     if deadline is None:
         deadline = Deadline(options.timeout)
-    return _dial(hostname, port, is_secure, options, proxy or proxy_info(), deadline), where
-
-
-def _dial(
-    hostname: str,
-    port: int,
-    is_secure: bool,
-    options: sock_opt,
-    proxy: proxy_info,
-    deadline: Deadline,
-) -> Any:
+    proxy = proxy or proxy_info()
     # Mistakes in the options are found before anybody is dialled.
-    tls = _tls.prepare(options.sslopt, hostname) if is_secure else None
-    chosen = _choose_proxy(hostname, port, is_secure, proxy)
-    if chosen is None:
-        sock = _open(_lookup(hostname, port), options.sockopt, deadline)
-    else:
-        sock = _open_tunnel(chosen, hostname, port, options, deadline.sooner(proxy.proxy_timeout))
+    route = plan(target, options.sslopt, proxy)
+    dialing = dialing or Dialing(options.sockopt)
+    sock = _travel(route, dialing, deadline, deadline.sooner(proxy.proxy_timeout))
     try:
-        if tls is not None:
-            sock = _tls.wrap(sock, tls, deadline)
-        sock.settimeout(check_timeout(options.timeout))
+        deadline.announce(sock)
+        if route.tls is not None:
+            sock = _tls.wrap(sock, route.tls, deadline)
+        if hasattr(sock, "settimeout"):
+            sock.settimeout(check_timeout(options.timeout))
     except BaseException:
         sock.close()
         raise
-    return sock
+    return sock, where
 
 
-# --- addresses ---------------------------------------------------------------------------
-
-
-def _lookup(hostname: str, port: int, whose: str = "server") -> list[_AddrInfo]:
-    name = ascii_hostname(hostname)
-    try:
-        found: list[_AddrInfo] = list(
-            socket.getaddrinfo(name, port, 0, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-        )
-    except (OSError, UnicodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise WebSocketAddressException(
-            f"The name of the {whose} could not be resolved: {hostname!r} ({reason})"
-        ) from error
-    if not found:
-        raise WebSocketAddressException(f"The name of the {whose} has no address: {hostname!r}")
-    return found
-
-
-def _open(
-    addresses: Sequence[_AddrInfo],
-    sockopt: Iterable[Sequence[Any]],
-    deadline: Deadline,
-) -> socket.socket:
-    """Connect to the first address that takes the connection."""
-    errors: list[OSError] = []
-    try:
-        for index, (family, kind, protocol, _, address) in enumerate(addresses):
-            share = _share(deadline, len(addresses) - index)
-            try:
-                return _open_one(family, kind, protocol, address, sockopt, share, deadline.announce)
-            except OSError as error:
-                if deadline.expired:
-                    raise deadline.error() from error
-                add_note(error, f"This was in connecting to {_show(address)}.")
-                errors.append(error)
-        raise _first_of(errors)
-    finally:
-        # An exception that is kept in a variable of its own frame is never freed.
-        errors.clear()
-
-
-def _share(deadline: Deadline, addresses: int) -> float | None:
-    left = deadline.remaining()
-    return None if left is None else max(left / addresses, min(left, _LEAST_SHARE))
-
-
-def _open_one(
-    family: Any,
-    kind: Any,
-    protocol: int,
-    address: Any,
-    sockopt: Iterable[Sequence[Any]],
-    timeout: float | None,
-    announce: Callable[[socket.socket], object],
-) -> socket.socket:
-    sock = socket.socket(family, kind, protocol)
-    try:
-        announce(sock)
-        sock.settimeout(timeout)
-        for option in DEFAULT_SOCKET_OPTION:
-            _set_default(sock, option)
-        for arguments in sockopt:
-            _set_own(sock, arguments)
-        sock.connect(address)
-    except BaseException:
-        sock.close()
-        raise
-    return sock
-
-
-def _set_own(sock: socket.socket, arguments: Sequence[Any]) -> None:
-    try:
-        sock.setsockopt(*arguments)
-    except TypeError as error:
-        raise WebSocketArgumentException(
-            f"sockopt has values that no socket takes: {tuple(arguments)!r} ({error})"
-        ) from error
-
-
-def _set_default(sock: socket.socket, option: tuple[int, int, int]) -> None:
-    try:
-        sock.setsockopt(*option)
-    except OSError as error:
-        # A kernel or a sandbox may know the constant and still lack the option.
-        _logging.debug(f"Socket option {option} was not set: {error}")
-
-
-def _show(address: Any) -> str:
-    return f"{address[0]} port {address[1]}" if isinstance(address, tuple) else repr(address)
-
-
-def _first_of(errors: list[OSError]) -> Exception:
-    """The first error, which knows of the others."""
-    if not errors:
-        return WebSocketAddressException("There is no address to connect to")
-    first = errors[0]
-    for error, following in pairwise(errors):
-        error.__context__ = following
-        add_note(first, f"Another address failed as well: {following}")
-    if isinstance(first, TimeoutError) and first.errno != errno.ETIMEDOUT:
-        timeout = WebSocketTimeoutException("Connecting timed out: the server did not answer.")
-        timeout.__cause__ = first
-        return timeout
-    return first
+def _travel(route: Route, dialing: Dialing, deadline: Deadline, proxy_deadline: Deadline) -> Any:
+    """A socket whose next byte goes to the server."""
+    if route.unix_path is not None:
+        return dial_unix(route.unix_path, dialing, deadline)
+    if route.proxy is None:
+        return dial(route.host, route.port, dialing, deadline)
+    return _open_tunnel(route, route.proxy, dialing, proxy_deadline)
 
 
 # --- proxies -----------------------------------------------------------------------------
 
 
-def _choose_proxy(hostname: str, port: int, is_secure: bool, proxy: proxy_info) -> Proxy | None:
-    return find_proxy(
-        hostname,
-        is_secure,
-        port=port,
-        proxy_host=proxy.proxy_host,
-        proxy_port=proxy.proxy_port,
-        proxy_auth=proxy.auth,
-        no_proxy=proxy.no_proxy,
-        proxy_type=proxy.proxy_protocol,
-    )
-
-
-def _open_tunnel(
-    proxy: Proxy, hostname: str, port: int, options: sock_opt, deadline: Deadline
-) -> socket.socket:
+def _open_tunnel(route: Route, proxy: Proxy, dialing: Dialing, deadline: Deadline) -> Any:
     """Connect to the proxy and have it connect to the server."""
-    _refuse_kind(proxy.type)
-    sock = _open(_lookup_proxy(proxy), options.sockopt, deadline)
+    name = _name(proxy)
+    targets = _targets(route, proxy, dialing, deadline)
+    tunnels = [
+        tunnel_for(proxy.type, target, route.port, proxy.auth, name=name) for target in targets
+    ]
+    last = tunnels.pop()
     try:
-        _negotiate(sock, hostname, port, proxy.auth, deadline)
-    except BaseException:
-        sock.close()
-        raise
-    return sock
-
-
-def _refuse_kind(kind: str) -> None:
-    """Refuse what can't be dialled yet: going around the proxy could give the user away."""
-    if kind.startswith("socks"):
-        raise WebSocketProxyException(
-            f"SOCKS proxies are not supported in this version (proxy type {kind!r}); use an "
-            "HTTP proxy, or connect a socket through the proxy and pass it as socket="
-        )
-    if kind != "http":
-        raise WebSocketProxyException(
-            "Proxies that are themselves reached over TLS are not supported in this version "
-            f"(proxy type {kind!r}); use an HTTP proxy"
-        )
-
-
-def _lookup_proxy(proxy: Proxy) -> list[_AddrInfo]:
-    host = proxy.host.strip("[]")
-    try:
-        if ":" in host:
-            IPv6Address(host)
-        return _lookup(host, proxy.port or PROXY_TYPES[proxy.type], "proxy")
-    except (WebSocketURLException, AddressValueError):
-        # Without the value and its cause: people write whole URLs here, password included.
-        raise WebSocketProxyException(
-            "http_proxy_host must be a host name or an IP address, without scheme or port"
-        ) from None
-
-
-def _negotiate(
-    sock: Any, hostname: str, port: int, auth: Sequence[str | None] | None, deadline: Deadline
-) -> None:
-    request = connect_request(hostname, port, auth)
-    _logging.dump("request header", request.decode())
-    reader = TunnelReader()
-    try:
-        while request:
-            sock.settimeout(deadline.remaining())
-            request = request[send(sock, request) :]
-        standing = False
-        while not standing:
-            sock.settimeout(deadline.remaining())
-            standing = reader.feed(_recv_or_end(sock))
+        for tunnel in tunnels:
+            try:
+                return _open_one_tunnel(route, proxy, tunnel, dialing, deadline)
+            except WebSocketProxyException as error:
+                if error.status_code not in OTHER_ADDRESS_MAY_HELP:
+                    raise
+        return _open_one_tunnel(route, proxy, last, dialing, deadline)
     except WebSocketTimeoutException as error:
+        raise WebSocketTimeoutException(f"{error} The proxy {name} did not answer.") from error
+
+
+def _open_one_tunnel(
+    route: Route, proxy: Proxy, tunnel: Tunnel, dialing: Dialing, deadline: Deadline
+) -> Any:
+    while True:
+        sock = _dial_proxy(route, proxy, dialing, deadline)
+        try:
+            if _negotiate(sock, tunnel, deadline):
+                return sock
+        except BaseException:
+            sock.close()
+            raise
+        sock.close()
+
+
+def _targets(route: Route, proxy: Proxy, dialing: Dialing, deadline: Deadline) -> list[str]:
+    """The server as this kind of proxy is told it: its name, or its addresses."""
+    if proxy.type not in LOOKED_UP_HERE:
+        return [route.host]
+    found = lookup(route.host, route.port, deadline=deadline, resolver=dialing.resolver)
+    ordered = interleave(found, lambda entry: entry[0])
+    addresses: list[str] = [entry[4][0] for entry in ordered]
+    if proxy.type == "socks4":
+        addresses = [address for address in addresses if ":" not in address] or addresses[:1]
+    return addresses
+
+
+def _name(proxy: Proxy) -> str:
+    return f"{pack_hostname(proxy.host)}:{proxy.port}"
+
+
+def _dial_proxy(route: Route, proxy: Proxy, dialing: Dialing, deadline: Deadline) -> Any:
+    assert proxy.port is not None
+    try:
+        sock = dial(proxy.host, proxy.port, dialing, deadline, "proxy")
+    except WebSocketException:
+        raise
+    except OSError as error:
+        raise _unreachable(error, _name(proxy)) from error
+    return sock if route.proxy_tls is None else _tls.wrap(sock, route.proxy_tls, deadline)
+
+
+def _unreachable(error: OSError, name: str) -> WebSocketProxyConnectionException:
+    reason = error.strerror or str(error)
+    made = WebSocketProxyConnectionException(f"The proxy {name} can't be reached: {reason}")
+    made.errno, made.strerror = error.errno, error.strerror
+    return made
+
+
+def _negotiate(sock: Any, tunnel: Tunnel, deadline: Deadline) -> bool:
+    """Talk to the proxy until the tunnel stands; False if that takes another connection."""
+    limit = deadline
+    try:
+        while True:
+            data = tunnel.data_to_send()
+            if data and isinstance(tunnel, ConnectTunnel):
+                _logging.dump("request header", data.decode())
+            while data:
+                _limit(sock, limit)
+                data = data[send(sock, data) :]
+            _limit(sock, limit)
+            if tunnel.feed(_recv_or_end(sock, tunnel.read_size)):
+                return True
+            if tunnel.redial:
+                return False
+            if tunnel.refusal is not None and limit is deadline:
+                limit = deadline.sooner(_BODY_WAIT)
+    except WebSocketTimeoutException as error:
+        refusal = tunnel.refusal
+        if refusal is not None:
+            raise refusal from error
         raise deadline.error() from error
     finally:
-        if reader.head is not None:
-            _logging.dump("response header", reader.head.text)
+        head = getattr(tunnel, "head", None)
+        if head is not None:
+            _logging.dump("response header", head.text)
 
 
-def _recv_or_end(sock: Any) -> bytes:
+def _limit(sock: Any, deadline: Deadline) -> None:
+    left = deadline.remaining()
+    if hasattr(sock, "settimeout"):
+        sock.settimeout(left)
+
+
+def _recv_or_end(sock: Any, size: int) -> bytes:
     try:
-        return recv(sock, 4096)
+        return recv(sock, size)
     except WebSocketConnectionClosedException:
         return b""
 
@@ -404,22 +275,22 @@ def read_headers(sock: Any) -> tuple[int, Headers, str | None]:
 
 def _get_addrinfo_list(
     hostname: str, port: int, is_secure: bool, proxy: proxy_info
-) -> tuple[list[_AddrInfo], bool, Sequence[str | None] | None]:
+) -> tuple[list[AddrInfo], bool, Sequence[str | None] | None]:
     """The addresses to dial, whether they are an HTTP proxy's, and the credentials for it."""
-    chosen = _choose_proxy(hostname, port, is_secure, proxy)
+    chosen = choose_proxy(hostname, port, is_secure, proxy)
     if chosen is None:
-        return _lookup(hostname, port), False, None
-    _refuse_kind(chosen.type)
-    return _lookup_proxy(chosen), True, chosen.auth
+        return lookup(hostname, port), False, None
+    assert chosen.port is not None
+    return lookup(chosen.host, chosen.port, "proxy"), True, chosen.auth
 
 
 def _open_socket(
-    addrinfo_list: Sequence[_AddrInfo],
+    addrinfo_list: Sequence[AddrInfo],
     sockopt: Iterable[Sequence[Any]],
     timeout: float | None,
 ) -> socket.socket:
     """Connect to the first of the addresses that takes the connection within the timeout."""
-    sock = _open(addrinfo_list, sockopt, Deadline(timeout))
+    sock = connect_any(addrinfo_list, Dialing(list(sockopt)), Deadline(timeout))
     sock.settimeout(timeout)
     return sock
 
@@ -427,7 +298,12 @@ def _open_socket(
 def _tunnel(sock: Any, host: str, port: int, auth: Sequence[str | None] | None) -> Any:
     """Ask the proxy behind ``sock`` for a tunnel, within the socket's timeout."""
     timeout = sock.gettimeout()
-    _negotiate(sock, host, port, auth, Deadline(timeout))
+    if not _negotiate(sock, ConnectTunnel(host, port, auth), Deadline(timeout)):
+        raise WebSocketProxyException(
+            "The proxy asks for Digest authentication, which takes a second connection; let "
+            "create_connection dial it",
+            407,
+        )
     sock.settimeout(timeout)
     return sock
 

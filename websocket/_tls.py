@@ -6,20 +6,28 @@ OpenSSL. Which address is dialled is decided in ``_http``.
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
+import importlib
 import os
+import re
+import selectors
+import socket
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from . import _logging
+from . import _logging, _tls_cache
 from ._exceptions import (
     WebSocketArgumentException,
     WebSocketException,
     WebSocketTimeoutException,
 )
 from ._protocol.uri import ascii_hostname
-from ._socket import Deadline, add_note
-from ._ssl_compat import HAVE_SSL, SSLEOFError, SSLError, ssl
+from ._socket import Deadline, wait_ready
+from ._ssl_compat import HAVE_SSL, SSLError, SSLWantReadError, SSLWantWriteError, ssl
+from ._tls_errors import explained
+from ._transport import is_tls
 
 CA_BUNDLE_VARIABLE = "WEBSOCKET_CLIENT_CA_BUNDLE"
 
@@ -36,7 +44,9 @@ KNOWN_OPTIONS = frozenset(
         "context",
         "do_handshake_on_connect",
         "ecdh_curve",
+        "fingerprint",
         "keyfile",
+        "minimum_version",
         "password",
         "server_hostname",
         "ssl_version",
@@ -44,6 +54,9 @@ KNOWN_OPTIONS = frozenset(
     }
 )
 _CA_OPTIONS = ("ca_certs", "ca_cert", "ca_cert_path")
+
+_VERSIONS = ("TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3")
+_SHA256_SIZE = 32
 
 _warned: set[str] = set()
 
@@ -55,9 +68,11 @@ class Settings(NamedTuple):
     server_hostname: str
     suppress_ragged_eofs: bool
     handshake: bool
+    fingerprints: frozenset[bytes] = frozenset()
+    option: str = "sslopt"
 
 
-def prepare(sslopt: Mapping[str, Any], hostname: str) -> Settings:
+def prepare(sslopt: Mapping[str, Any], hostname: str, option: str = "sslopt") -> Settings:
     """Check ``sslopt`` and build what the handshake needs.
 
     Args:
@@ -66,8 +81,12 @@ def prepare(sslopt: Mapping[str, Any], hostname: str) -> Settings:
             ``suppress_ragged_eofs`` (bool, True): a stream cut without TLS's own goodbye is
             an end of stream, not an error,
             ``do_handshake_on_connect`` (bool, True): False leaves the TLS handshake to the
-            first read or write.
+            first read or write,
+            ``fingerprint`` (str, or several): the server's certificate must have this SHA-256
+            fingerprint, in hexadecimal digits with or without colons. It is checked on top of
+            everything else; with ``cert_reqs`` CERT_NONE it is all that is checked.
         hostname: the host of the URL.
+        option: the name under which the program gave ``sslopt``, for sentences.
 
     Raises:
         WebSocketArgumentException: an option has a value that can't be used.
@@ -82,12 +101,38 @@ def prepare(sslopt: Mapping[str, Any], hostname: str) -> Settings:
             f"{', '.join(sorted(KNOWN_OPTIONS))}",
         )
     context = sslopt.get("context")
+    fingerprints = _fingerprints(sslopt.get("fingerprint"))
     return Settings(
-        context=build_context(sslopt) if context is None else context,
+        context=_tls_cache.context_for(sslopt, build_context) if context is None else context,
         server_hostname=_server_name(sslopt.get("server_hostname") or hostname),
         suppress_ragged_eofs=bool(sslopt.get("suppress_ragged_eofs", True)),
-        handshake=bool(sslopt.get("do_handshake_on_connect", True)),
+        # A certificate can be compared only once it is there.
+        handshake=bool(fingerprints) or bool(sslopt.get("do_handshake_on_connect", True)),
+        fingerprints=fingerprints,
+        option=option,
     )
+
+
+def _fingerprints(given: Any) -> frozenset[bytes]:
+    if given is None:
+        return frozenset()
+    texts: list[Any] = list(given) if isinstance(given, (list, tuple, set, frozenset)) else [given]  # pyright: ignore[reportUnknownArgumentType]
+    found: set[bytes] = set()
+    for text in texts:
+        digits = re.sub(r"(?i)^sha-?256[:=]|[:\s]", "", text) if isinstance(text, str) else ""
+        try:
+            value = bytes.fromhex(digits)
+        except ValueError:
+            value = b""
+        if len(value) != _SHA256_SIZE:
+            raise _bad(
+                "fingerprint",
+                f"must be a SHA-256 fingerprint, 64 hexadecimal digits, not {text!r}",
+            )
+        found.add(value)
+    if not found:
+        raise _bad("fingerprint", "names no fingerprint at all")
+    return frozenset(found)
 
 
 def _warn_once(condition: bool, sentence: str) -> None:
@@ -122,14 +167,21 @@ def build_context(sslopt: Mapping[str, Any]) -> ssl.SSLContext:
             ``certfile``, ``keyfile``, ``password``, or ``cert_chain``, a tuple of the three:
             the client's certificate,
             ``ciphers`` (OpenSSL cipher string), ``ecdh_curve`` (name),
+            ``minimum_version``: the lowest version, as ``"TLSv1.3"`` or ``ssl.TLSVersion``,
             ``ssl_version``: an ``ssl.PROTOCOL_*`` constant, or an ``ssl.TLSVersion`` as the
             lowest version.
+
+    Where no authority is named and the package ``truststore`` is installed, the operating
+    system judges the certificate, on macOS and Windows with its own functions.
 
     Raises:
         WebSocketArgumentException: a value can't be used; the sentence names its key.
     """
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context = _new_context(sslopt)
     _set_versions(context, sslopt.get("ssl_version"))
+    _set_minimum(context, sslopt.get("minimum_version"))
+    # RFC 7301: a server that speaks HTTP/2 as well must not choose it for this connection.
+    context.set_alpn_protocols(["http/1.1"])
     _set_verification(context, sslopt)
     if context.verify_mode != ssl.CERT_NONE:
         _load_authorities(context, sslopt)
@@ -143,6 +195,28 @@ def build_context(sslopt: Mapping[str, Any]) -> ssl.SSLContext:
             _apply(option, value, setter, value)
     _log_keys(context)
     return context
+
+
+def _new_context(sslopt: Mapping[str, Any]) -> ssl.SSLContext:
+    own = any(sslopt.get(option) for option in _CA_OPTIONS) or os.environ.get(CA_BUNDLE_VARIABLE)
+    if not own and sslopt.get("cert_reqs") in (None, ssl.CERT_REQUIRED):
+        with contextlib.suppress(ImportError):
+            truststore = importlib.import_module("truststore")
+            made: ssl.SSLContext = truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            return made
+    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+
+def _set_minimum(context: ssl.SSLContext, version: Any) -> None:
+    if version is None:
+        return
+    if isinstance(version, str):
+        if version not in _VERSIONS:
+            raise _bad("minimum_version", f"must be one of {', '.join(_VERSIONS)}: {version!r}")
+        version = ssl.TLSVersion[version.replace(".", "_")]
+    if not isinstance(version, ssl.TLSVersion):
+        raise _bad("minimum_version", f'must be such as "TLSv1.3": {version!r}')
+    _apply("minimum_version", version, setattr, context, "minimum_version", version)
 
 
 def _apply(option: str, value: object, function: Callable[..., object], *args: Any) -> None:
@@ -240,55 +314,87 @@ def _log_keys(context: ssl.SSLContext) -> None:
         _warn_once(True, f"SSLKEYLOGFILE was ignored: {path!r} ({error})")
 
 
-def wrap(sock: Any, settings: Settings, deadline: Deadline) -> ssl.SSLSocket:
+def wrap(sock: Any, settings: Settings, deadline: Deadline) -> Any:
     """Make the TLS handshake on a connected socket.
 
     Args:
-        sock: the socket; it belongs to the result, and is closed when this fails.
+        sock: the socket; it belongs to the result, and is closed when this fails. One that is
+            TLS already (with a proxy) carries the new layer inside.
         settings: from ``prepare``.
         deadline: for the whole handshake, whatever the pieces that it arrives in.
 
     Raises:
         WebSocketTimeoutException: the deadline has passed.
-        ssl.SSLError: the handshake failed; a note (Python 3.11 and newer) says what to do.
+        ssl.SSLError: the handshake failed; its text says which check it was and what to do.
         OSError: the connection failed.
     """
     try:
-        sock.settimeout(deadline.remaining())
-        # The handshake is not made by wrap_socket, which would keep the wrapped socket to
-        # itself when it fails.
-        sock = settings.context.wrap_socket(
-            sock,
-            do_handshake_on_connect=False,
-            suppress_ragged_eofs=settings.suppress_ragged_eofs,
-            server_hostname=settings.server_hostname,
-        )
+        sock = _wrapped(sock, settings, deadline)
         deadline.announce(sock)
         if settings.handshake:
-            # OpenSSL's wrapper counts the socket's timeout over the whole handshake.
-            sock.settimeout(deadline.remaining())
-            sock.do_handshake()
+            _shake_hands(sock, deadline)
+            _check_fingerprint(sock, settings)
     except BaseException as error:
         sock.close()
         if isinstance(error, TimeoutError) and not isinstance(error, WebSocketTimeoutException):
             raise deadline.error() from error
         if isinstance(error, (SSLError, ConnectionError)):
-            add_note(error, _advice(error, settings))
+            explained(error, settings.server_hostname, settings.option)
         raise
-    wrapped: ssl.SSLSocket = sock
-    return wrapped
+    return sock
 
 
-def _advice(error: OSError, settings: Settings) -> str:
-    name = settings.server_hostname
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return (
-            f"The certificate of {name!r} was not accepted. To trust an authority of your own, "
-            "set sslopt={'ca_certs': its file}; to connect under another name than the "
-            "certificate's, sslopt={'server_hostname': that name}."
+def _wrapped(sock: Any, settings: Settings, deadline: Deadline) -> Any:
+    if is_tls(sock):
+        from ._nested_tls import NestedTLSSocket
+
+        return NestedTLSSocket(
+            sock,
+            settings.context,
+            server_hostname=settings.server_hostname,
+            suppress_ragged_eofs=settings.suppress_ragged_eofs,
+            session=_tls_cache.take_session(settings.context, settings.server_hostname),
         )
-    if isinstance(error, (SSLEOFError, ConnectionError)):
-        return f"{name!r} closed the connection during the TLS handshake; does this port speak TLS?"
-    if getattr(error, "reason", None) in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE"):
-        return f"What {name!r} answered is not TLS; use ws:// if this port speaks plain WebSocket."
-    return f"The TLS handshake with {name!r} failed."
+    if not isinstance(sock, socket.socket):
+        raise WebSocketArgumentException(
+            f"TLS needs a real socket, and socket_factory returned a {type(sock).__name__}"
+        )
+    sock.settimeout(deadline.remaining())
+    # The handshake is not made by wrap_socket, which would keep the wrapped socket to itself
+    # when it fails.
+    return settings.context.wrap_socket(
+        sock,
+        do_handshake_on_connect=False,
+        suppress_ragged_eofs=settings.suppress_ragged_eofs,
+        server_hostname=settings.server_hostname,
+        session=_tls_cache.take_session(settings.context, settings.server_hostname),
+    )
+
+
+def _shake_hands(sock: Any, deadline: Deadline) -> None:
+    # OpenSSL's wrapper counts the socket's timeout over the whole handshake.
+    sock.settimeout(deadline.remaining())
+    while True:
+        try:
+            sock.do_handshake()
+            return
+        except SSLWantReadError:
+            events = selectors.EVENT_READ
+        except SSLWantWriteError:
+            events = selectors.EVENT_WRITE
+        if not wait_ready(sock, events, deadline.remaining()):
+            raise deadline.error()
+
+
+def _check_fingerprint(sock: Any, settings: Settings) -> None:
+    if not settings.fingerprints:
+        return
+    found = hashlib.sha256(sock.getpeercert(True) or b"").digest()
+    if found not in settings.fingerprints:
+        error = ssl.SSLCertVerificationError(
+            1,
+            f"The certificate of {settings.server_hostname!r} has another fingerprint than "
+            f"sslopt['fingerprint'] demands: {found.hex()}",
+        )
+        error.verify_code, error.verify_message = 0, "fingerprint mismatch"
+        raise error

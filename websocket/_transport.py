@@ -7,6 +7,7 @@ sockets, and objects that merely look like a socket (test doubles).
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import socket
 import threading
@@ -166,7 +167,8 @@ class SocketTransport:
     def mapped(
         self, action: str, error: Exception, deadline: Deadline | None = None
     ) -> BaseException:
-        if isinstance(error, (TimeoutError, BlockingIOError)):
+        # ETIMEDOUT is no timeout of ours: the kernel has given the peer up.
+        if isinstance(error, (TimeoutError, BlockingIOError)) and error.errno != errno.ETIMEDOUT:
             return timed_out(action, deadline, self._sock.gettimeout())
         return map_io_error(error) or error
 
@@ -188,7 +190,7 @@ class SocketTransport:
             self._sock.close()
 
 
-class _TimeoutBeside:
+class TimeoutBeside:
     """What a TLS socket becomes part of: it is non-blocking whatever timeout it is given.
 
     The timeout is only remembered, for the transport, which waits that long by itself.
@@ -211,7 +213,7 @@ class _TimeoutBeside:
 
 @functools.lru_cache(maxsize=8)
 def _with_timeout_beside(kind: type) -> type:
-    return type(kind.__name__, (_TimeoutBeside, kind), {})
+    return type(kind.__name__, (TimeoutBeside, kind), {})
 
 
 class _NotPlain:
@@ -238,7 +240,7 @@ class TLSTransport(_NotPlain):
         self._sock = sock
         self._lock = threading.Lock()
         self._closed = False
-        if not isinstance(sock, _TimeoutBeside):
+        if not isinstance(sock, TimeoutBeside):
             timeout = sock.gettimeout()
             sock.settimeout(0)
             # The object may be the program's own, so it can't be made of another class from
@@ -312,7 +314,7 @@ class TLSTransport(_NotPlain):
             with contextlib.suppress(OSError, ValueError):
                 self._sock.unwrap()
             with contextlib.suppress(OSError):
-                socket.socket.shutdown(self._sock, socket.SHUT_RDWR)
+                socket.socket.shutdown(getattr(self._sock, "outer", self._sock), socket.SHUT_RDWR)
 
     def close(self) -> None:
         self._closed = True
@@ -377,12 +379,15 @@ class DoubleTransport(_NotPlain):
             self._sock.close()
 
 
+def is_tls(sock: Any) -> bool:
+    """Whether ``sock`` is a TLS connection."""
+    return isinstance(sock, TimeoutBeside) or (HAVE_SSL and isinstance(sock, ssl.SSLSocket))
+
+
 def transport_for(sock: Any) -> Transport:
     """The transport for a socket object, chosen once per connection."""
     # Asked of the class: a mock answers to every name on the instance.
     kind: Any = type(sock)  # pyright: ignore[reportUnknownVariableType]
     if not callable(getattr(kind, "recv_into", None)):
         return DoubleTransport(sock)
-    if HAVE_SSL and isinstance(sock, ssl.SSLSocket):
-        return TLSTransport(sock)
-    return SocketTransport(sock)
+    return TLSTransport(sock) if is_tls(sock) else SocketTransport(sock)

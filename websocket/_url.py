@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
@@ -30,6 +31,7 @@ __all__ = [
     "ascii_hostname",
     "find_proxy",
     "get_proxy_info",
+    "parse_proxy",
     "parse_url",
 ]
 
@@ -157,10 +159,11 @@ def find_proxy(
             return None
         kind = check_proxy_type(proxy_type)
         return Proxy(kind, proxy_host, _proxy_port("proxy port", proxy_port), proxy_auth)
-    found = _environment_proxy(is_secure)
+    found = _environment_proxy(is_secure) or _system_proxy(hostname, is_secure)
     if found is None or _is_loopback(hostname) or _is_no_proxy_host(hostname, no_proxy, port):
         return None
-    return _parse_proxy(*found)
+    variable, value = found
+    return parse_proxy(value, f"the variable {variable}" if variable else "the system's settings")
 
 
 def check_proxy_type(proxy_type: object) -> str:
@@ -192,26 +195,59 @@ def _environment_proxy(is_secure: bool) -> tuple[str, str] | None:
     return None
 
 
-def _parse_proxy(variable: str, value: str) -> Proxy:
-    """The proxy that an environment variable names. The value stays out of the exceptions."""
-    match = _PROXY_URL.fullmatch(value)
+def _system_proxy(hostname: str, is_secure: bool) -> tuple[str, str] | None:
+    """What the settings of macOS or Windows name, where the environment names no proxy at all."""
+    if sys.platform not in ("darwin", "win32"):
+        return None
+    from urllib.request import getproxies, proxy_bypass
+
+    proxies: dict[str, str] = getproxies()
+    value = next(
+        (proxies[kind] for kind in ("https" if is_secure else "http", "socks") if kind in proxies),
+        "",
+    )
+    if not value or proxy_bypass(hostname):
+        return None
+    return "", value
+
+
+def parse_proxy(value: str, where: str = "proxy") -> Proxy:
+    """The proxy that a URL names. The value, which may have a password, is in no exception.
+
+    Args:
+        value: ``scheme://user:password@host:port``; without a scheme, ``http`` is meant.
+        where: where the value comes from, for sentences.
+
+    Raises:
+        WebSocketProxyException: it is no URL of a proxy.
+        WebSocketProxyTypeException: the scheme is none of :data:`PROXY_TYPES`.
+    """
+    match = _PROXY_URL.fullmatch(value.strip())
     assert match is not None
     userinfo, at, hostport = match[2].rpartition("@")
     auth = None
     if at:
         username, _, password = userinfo.partition(":")
         auth = unquote(username), unquote(password)
+    # What browsers and the settings of systems call "socks".
+    scheme = "socks5h" if match[1] == "socks" else match[1] or "http"
     try:
-        kind = check_proxy_type(match[1] or "http")
+        kind = check_proxy_type(scheme)
         # Only the grammar of host and port is borrowed.
         parsed = URL.parse(f"ws://{hostport}")
     except WebSocketProxyTypeException as error:
-        raise WebSocketProxyTypeException(f"In the variable {variable}: {error}") from None
+        raise WebSocketProxyTypeException(f"In {where}: {error}") from None
     except WebSocketURLException as error:
+        problem = "its host is no host name"
+        if not hostport.strip(":"):
+            problem = "it names no host"
+        elif "its port is" in str(error):
+            problem = "its port is no number from 1 to 65535"
+        # Without "from": where a password has a slash in it, a part of it is taken for the host.
         raise WebSocketProxyException(
-            f"The proxy URL in the variable {variable} can't be used; "
-            'write "http://host:port", or empty the variable.'
-        ) from error
+            f"The proxy URL in {where} can't be used, {problem}; write "
+            '"http://host:port", or leave it empty.'
+        ) from None
     has_port = re.search(r":[0-9]+\Z", hostport) is not None
     return Proxy(kind, parsed.host, parsed.port if has_port else None, auth)
 

@@ -13,7 +13,7 @@ import websocket
 
 __all__ = ["COMPRESSION", "FACES", "run_cases"]
 
-FACES = ("blocking", "callback")
+FACES = ("blocking", "callback", "asyncio")
 
 COMPRESSION = websocket.Deflate(threshold=0)
 """Offered in each case; the server takes it up in groups 12 and 13. All messages go through it."""

@@ -113,7 +113,17 @@ def frame_header(first: int, size: int, mask_bit: int) -> bytes:
 
 def encode_masked(first: int, payload: Payload) -> bytes:
     """``encode_frame`` with a fresh mask key."""
-    return encode_frame(first, payload, mask_key())
+    data = payload.encode() if isinstance(payload, str) else payload
+    size = len(data)
+    if size >= 126:
+        return encode_frame(first, data, mask_key())
+    # Small frames are the many ones: the same, with fewer calls.
+    try:
+        key = _keys.pop()
+    except IndexError:
+        key = mask_key()
+    masked = int.from_bytes(data, "little") ^ int.from_bytes((key * 32)[:size], "little")
+    return bytes((first, 0x80 | size)) + key + masked.to_bytes(size, "little")
 
 
 def encode_batch(

@@ -8,10 +8,10 @@ import sys
 import threading
 from collections.abc import Sequence
 from typing import Any, Final
-from urllib.parse import unquote, urlsplit
 
+from .._exceptions import WebSocketProxyException
 from .._ssl_compat import HAVE_SSL, ssl
-from .._url import check_proxy_type
+from .._url import parse_proxy
 
 EXIT_OK: Final = 0
 EXIT_LOST: Final = 1
@@ -80,7 +80,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     if args.proxy is not None:
         try:
             proxy_options(args.proxy)
-        except ValueError as error:
+        except WebSocketProxyException as error:
             parser.error(f"argument -p/--proxy: {error}")
     return args
 
@@ -115,7 +115,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("ws_url", nargs="?", metavar="ws_url", help="websocket url, ex. ws://localhost:8000/")
-    add("-p", "--proxy", help="proxy url, ex. http://127.0.0.1:8080")
+    add("-p", "--proxy", help="proxy url, ex. socks5h://127.0.0.1:1080")
     add(
         "-v",
         "--verbose",
@@ -168,22 +168,14 @@ def proxy_options(proxy: str) -> dict[str, Any]:
     """The connect options for a proxy URL.
 
     Raises:
-        ValueError: it is no proxy URL.
+        WebSocketProxyException: it is no proxy URL.
     """
-    url = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
-    # The URL may have a password in it, so no sentence here repeats it.
-    try:
-        port = url.port
-    except ValueError:
-        raise ValueError("the proxy's port is no number from 0 to 65535") from None
-    if not url.hostname:
-        raise ValueError("it names no host; write http://host:port")
-    kind = check_proxy_type(url.scheme)
-    options: dict[str, Any] = {"http_proxy_host": url.hostname, "proxy_type": kind}
-    if port:
-        options["http_proxy_port"] = port
-    if url.username is not None:
-        options["http_proxy_auth"] = (unquote(url.username), unquote(url.password or ""))
+    found = parse_proxy(proxy, "the option")
+    options: dict[str, Any] = {"http_proxy_host": found.host, "proxy_type": found.type}
+    if found.port:
+        options["http_proxy_port"] = found.port
+    if found.auth is not None:
+        options["http_proxy_auth"] = found.auth
     return options
 
 
@@ -198,6 +190,7 @@ def connect_options(args: argparse.Namespace) -> dict[str, Any]:
         options["subprotocols"] = args.subprotocols
     if args.nocert and HAVE_SSL:
         options["sslopt"] = {"cert_reqs": ssl.CERT_NONE, "check_hostname": False}
+        options["proxy_sslopt"] = options["sslopt"]
     if args.compress:
         options["compression"] = "deflate"
     if args.headers:

@@ -84,19 +84,22 @@ def connect_error(error: BaseException, host: str) -> str:
     """
     if isinstance(error, WebSocketBadStatusException):
         return _refusal(error, host)
-    if HAVE_SSL and isinstance(error, ssl.SSLCertVerificationError):
-        return (
-            f"The certificate of {host} can't be verified: {one_line(error.verify_message)}."
-            " With -n it is not checked."
-        )
     if isinstance(error, WebSocketException):
         return one_line(str(error))
     if isinstance(error, SSLError):
-        return f"TLS with {host} failed: {one_line(error.reason or str(error))}."
+        return _tls_failure(error, host)
     if isinstance(error, OSError):
         reason = error.strerror or str(error) or type(error).__name__
         return f"Could not connect to {host}: {one_line(reason)}."
     return one_line(f"{type(error).__name__}: {error}")
+
+
+def _tls_failure(error: SSLError, host: str) -> str:
+    # What OpenSSL calls it, then what it means and what to do.
+    sentence = one_line(f"TLS with {host} failed: {error.strerror or error}")
+    if HAVE_SSL and isinstance(error, ssl.SSLCertVerificationError):
+        return f"{sentence} With -n it is not checked."
+    return sentence
 
 
 def _refusal(error: WebSocketBadStatusException, host: str) -> str:

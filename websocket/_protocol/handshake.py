@@ -83,6 +83,7 @@ def prepare_request(
     subprotocols: Sequence[str] | None = None,
     cookie: str | None = None,
     extensions: Sequence[str] = (),
+    authorization: str | None = None,
 ) -> ClientRequest:
     """Build and check the request of the opening handshake (section 4.1).
 
@@ -103,6 +104,7 @@ def prepare_request(
         subprotocols: offered subprotocols, the preferred one first.
         cookie: value for the Cookie field.
         extensions: offered extensions with their parameters, one element each.
+        authorization: value of the Authorization field instead of the URL's credentials.
 
     Raises:
         WebSocketArgumentException: a value has a line break or NUL, a subprotocol is no
@@ -133,8 +135,10 @@ def prepare_request(
         generated.append((negotiation.HEADER, ", ".join(extensions)))
     fields = [(name, value) for name, value in generated if name not in own]
     fields += [(name, value) for name, value in custom if name.lower() != "cookie"]
-    if url.userinfo and "authorization" not in own:
-        fields.append(("Authorization", basic_credentials(*url.userinfo)))
+    if authorization is None and url.userinfo:
+        authorization = basic_credentials(*url.userinfo)
+    if authorization and "authorization" not in own:
+        fields.append(("Authorization", authorization))
     cookies = "; ".join(filter(None, [*own.get_all("cookie"), cookie]))
     if cookies:
         fields.append(("Cookie", cookies))

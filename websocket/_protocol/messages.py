@@ -280,7 +280,7 @@ class MessageAssembler:
         self.check_text = check_text
         self._codec = codec
         self._encoded = False  # whether the message that is being assembled is
-        self._size = 0  # of what is kept of the message
+        self._size = 0  # of what came of the unfinished message, kept or handed over
         self._binary = BytesIO()  # a binary message
         self._parts = TextParts()  # a text message
         self._text: Text8 | None = None  # of the whole frames of a text message

@@ -37,6 +37,7 @@ class URL:
         resource: path and query, percent-encoded, as the request line carries them.
         username: decoded user name of the URL, or None.
         password: decoded password of the URL, or None.
+        unix_path: the Unix socket of a ``ws+unix`` URL, or None.
     """
 
     secure: bool
@@ -45,13 +46,16 @@ class URL:
     resource: str = "/"
     username: str | None = None
     password: str | None = field(default=None, repr=False)
+    unix_path: str | None = None
 
     @classmethod
     def parse(cls, url: str) -> URL:
         """Parse and check ``url`` (RFC 6455 section 3, RFC 3986).
 
         A fragment is dropped, as earlier releases did. Characters that can't stand in a
-        request line are percent-encoded; control characters are refused.
+        request line are percent-encoded; control characters are refused. In
+        ``ws+unix:///run/app.sock:/chat?room=1``, the path of a Unix socket stands in the place
+        of host and port, percent-encoded where it has a colon.
 
         Raises:
             WebSocketURLException: the sentence says what is wrong with the URL.
@@ -61,6 +65,8 @@ class URL:
         if match is None:
             raise _refusal(url, 'it has no scheme; begin it with "ws://" or "wss://"')
         scheme, authority, path, query = match.groups()
+        if scheme.lower() in ("ws+unix", "wss+unix"):
+            return cls._parse_unix(url, scheme.lower() == "wss+unix", authority, path, query)
         secure = _secure_scheme(url, scheme)
         if not authority:
             raise _refusal(url, 'it names no host; write "ws://host/path"')
@@ -74,6 +80,24 @@ class URL:
             resource=encode_resource(path + (query or "")),
             username=username,
             password=password,
+        )
+
+    @classmethod
+    def _parse_unix(
+        cls, url: str, secure: bool, authority: str | None, path: str, query: str | None
+    ) -> URL:
+        from urllib.parse import unquote
+
+        socket_path, _, resource = path.partition(":")
+        if authority or not socket_path.startswith("/") or len(socket_path) == 1:
+            raise _refusal(url, 'write "ws+unix:///path/of/the.sock:/resource"')
+        return cls(
+            secure=secure,
+            # The name that servers on this machine go by, in Host and Origin.
+            host="localhost",
+            port=DEFAULT_PORTS[secure],
+            resource=encode_resource(resource + (query or "")),
+            unix_path=unquote(socket_path),
         )
 
     @property
@@ -91,6 +115,8 @@ class URL:
     @property
     def origin(self) -> tuple[str, str, int]:
         """Scheme, host and port: what decides whether credentials may be sent along."""
+        if self.unix_path is not None:
+            return self.scheme, f"unix:{self.unix_path}", 0
         return self.scheme, pack_hostname(ascii_hostname(self.host)).rstrip("."), self.port
 
     @property
@@ -105,6 +131,8 @@ class URL:
         return f"{'https' if self.secure else 'http'}://{self.hostport}"
 
     def __str__(self) -> str:
+        if self.unix_path is not None:
+            return f"{self.scheme}+unix://{self.unix_path}:{self.resource}"
         return f"{self.scheme}://{self.hostport}{self.resource}"
 
 

@@ -1,0 +1,422 @@
+"""The ways into the asyncio face: options, dialling, the opening handshake, the listener."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import ssl
+import subprocess
+import sys
+import time
+from typing import Any
+
+import pytest
+from badservers import CLOSE, TEXT, Peer, close_payload
+from conftest import DEADLINE, Certificates
+from loopback import serve, unused_port
+from support.connect_proxy import connect_proxy
+from wire import frame, parse
+
+import websocket
+from websocket import (
+    WebSocketAddressException,
+    WebSocketArgumentException,
+    WebSocketBadStatusException,
+    WebSocketConnectionClosedException,
+    WebSocketProtocolException,
+    WebSocketProxyException,
+    WebSocketTimeoutException,
+    aio,
+)
+from websocket.testing import Refusal, Server, ServerConnection
+
+pytestmark = pytest.mark.usefixtures("no_leaks")
+
+
+def run(main: Any) -> Any:
+    return asyncio.run(main, debug=True)
+
+
+async def greet(url: str, **options: Any) -> str | bytes:
+    async with aio.connect(url, **options) as ws:
+        await ws.send("hello")
+        return await ws.recv()
+
+
+# --- importing
+
+
+def test_a_program_without_asyncio_does_not_pay_for_it() -> None:
+    script = (
+        "import sys, websocket\n"
+        "assert 'asyncio' not in sys.modules and 'websocket.aio' not in sys.modules\n"
+        "assert websocket.aconnect is websocket.aio.connect\n"
+        "assert 'asyncio' in sys.modules\n"
+        "try: websocket.nothing\n"
+        "except AttributeError as error: print(error)"
+    )
+    result = subprocess.run(
+        [sys.executable, "-W", "error", "-c", script], capture_output=True, text=True, check=True
+    )
+    assert result.stdout == "module 'websocket' has no attribute 'nothing'\n"
+
+
+# --- options
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "words"),
+    [
+        ({"nonsense": 1}, TypeError, "'nonsense'"),
+        ({"timeout": 1, "open_timeout": 1}, TypeError, "another name for timeout"),
+        ({"timeout": -1}, WebSocketArgumentException, "timeout"),
+        ({"ping_interval": -1}, WebSocketArgumentException, "ping_interval"),
+        ({"ping_timeout": 0}, WebSocketArgumentException, "ping_timeout"),
+        ({"close_timeout": "x"}, WebSocketArgumentException, "close_timeout"),
+        ({"max_queue": 0}, WebSocketArgumentException, "max_queue"),
+        ({"max_queue_size": -5}, WebSocketArgumentException, "max_queue_size"),
+        ({"sockopt": 5}, WebSocketArgumentException, "sockopt"),
+    ],
+    ids=str,
+)
+def test_options_that_make_no_sense(
+    options: dict[str, Any], error: type[Exception], words: str
+) -> None:
+    with pytest.raises(error, match=words):
+        aio.connect("ws://localhost/", **options)
+
+
+def test_names_that_other_libraries_use(certificates: Certificates) -> None:
+    seen: list[dict[str, str]] = []
+
+    def handler(peer: ServerConnection) -> None:
+        seen.append(dict(peer.request.headers))
+        for message in peer:
+            peer.send(message)
+
+    with Server(handler, ssl_context=certificates.server) as server:
+        url = server.url.replace("127.0.0.1", "localhost")
+        options: dict[str, Any] = {
+            "ssl": certificates.client,
+            "open_timeout": DEADLINE,
+            "close_timeout": 1,
+            "max_queue": (16, 4),
+            "user_agent_header": "tester/1",
+        }
+        for headers in ([("X-One", "1")], {"X-One": "1"}, ["X-One: 1"], lambda: ["X-One: 1"]):
+            assert run(greet(url, additional_headers=headers, **options)) == "hello"
+        assert run(greet(server.url, server_hostname="localhost", **options)) == "hello"
+    assert [headers.get("x-one") for headers in seen] == ["1"] * 4 + [None]
+    assert {headers["user-agent"] for headers in seen} == {"tester/1"}
+
+
+def test_the_default_timeout_counts(default_timeout: None) -> None:
+    websocket.setdefaulttimeout(0.2)
+    silent = serve(lambda sock: sock.recv(4096) and sock.recv(4096))
+    expected = pytest.raises(WebSocketTimeoutException, match=r"0\.2 seconds")
+    with silent as server, expected:
+        run(greet(f"ws://127.0.0.1:{server.port}/"))
+
+
+# --- dialling
+
+
+def test_nobody_listens() -> None:
+    with pytest.raises(ConnectionRefusedError):
+        run(greet(f"ws://127.0.0.1:{unused_port()}/"))
+
+
+def test_a_name_without_an_address() -> None:
+    def nothing(host: str, port: int) -> Any:
+        raise socket.gaierror(socket.EAI_NONAME, "no such name")
+
+    with pytest.raises(WebSocketAddressException, match="no such name"):
+        run(greet("ws://nowhere.example/", resolver=nothing))
+
+
+@pytest.mark.parametrize("dead", ["silent", "refused"])
+def test_an_address_that_leads_nowhere_costs_a_quarter_of_a_second(dead: str) -> None:
+    def addresses(host: str, port: int) -> list[str]:
+        return ["127.0.0.2", "127.0.0.2", "127.0.0.1"]
+
+    async def main(port: int) -> float:
+        loop = asyncio.get_running_loop()
+        connect = loop.sock_connect
+
+        async def sock_connect(sock: socket.socket, address: Any) -> None:
+            if address[0] == "127.0.0.1":
+                await connect(sock, address)
+            elif dead == "silent":
+                await asyncio.sleep(DEADLINE)
+            else:
+                raise ConnectionRefusedError("refused")
+
+        loop.sock_connect = sock_connect  # type: ignore[method-assign]
+        before = time.monotonic()
+        assert await greet(f"ws://example.com:{port}/", resolver=addresses) == "hello"
+        assert len(asyncio.all_tasks()) == 1
+        return time.monotonic() - before
+
+    with Server() as server:
+        elapsed = run(main(server.port))
+    assert elapsed >= (0.5 if dead == "silent" else 0)
+    assert elapsed < 5
+
+
+def test_a_cancelled_connect_leaves_nothing() -> None:
+    async def main(port: int) -> None:
+        for seconds in (0, 0.001, 0.01, 0.1):
+            with pytest.raises((asyncio.TimeoutError, TimeoutError)):
+                await asyncio.wait_for(greet(f"ws://127.0.0.1:{port}/"), seconds)
+        assert len(asyncio.all_tasks()) == 1
+
+    with serve(lambda sock: sock.recv(4096) and sock.recv(4096)) as server:
+        run(main(server.port))
+
+
+def test_a_socket_of_the_program() -> None:
+    async def main(port: int, url: str) -> None:
+        assert await greet(url, socket=socket.create_connection(("127.0.0.1", port))) == "hello"
+        assert await greet(url, sock=socket.create_connection(("127.0.0.1", port))) == "hello"
+        with pytest.raises(WebSocketArgumentException):
+            await greet(url, socket=object())
+
+    with Server() as server:
+        run(main(server.port, server.url))
+
+
+def test_tls_that_is_refused(certificates: Certificates) -> None:
+    with Server(ssl_context=certificates.server) as server:
+        with pytest.raises(ssl.SSLCertVerificationError) as caught:
+            run(greet(server.url))
+        assert "sslopt" in str(caught.value)
+
+
+@pytest.mark.parametrize("secure", [False, True])
+def test_through_a_proxy(secure: bool, certificates: Certificates) -> None:
+    context = certificates.server if secure else None
+    options: dict[str, Any] = {
+        "http_proxy_host": "127.0.0.1",
+        "sslopt": {"ca_certs": certificates.ca_file},
+    }
+    with Server(ssl_context=context) as server, connect_proxy(("user", "secret")) as proxy:
+        options["http_proxy_port"] = proxy.port
+        auth = ("user", "secret")
+        assert run(greet(server.url, http_proxy_auth=auth, **options)) == "hello"
+        with pytest.raises(WebSocketProxyException, match="407"):
+            run(greet(server.url, **options))
+    assert len(proxy.requests) == 2
+
+
+def test_a_proxy_that_says_nothing() -> None:
+    with serve(lambda sock: sock.recv(4096) and sock.recv(4096)) as proxy:
+        options = {"http_proxy_host": "127.0.0.1", "http_proxy_port": proxy.port}
+        with pytest.raises(WebSocketTimeoutException, match=r"0\.2 seconds"):
+            run(greet("ws://127.0.0.1:9/", http_proxy_timeout=0.2, **options))
+        with pytest.raises(WebSocketTimeoutException, match=r"0\.3 seconds"):
+            run(greet("ws://127.0.0.1:9/", timeout=0.3, **options))
+
+
+# --- the opening handshake
+
+
+def test_redirects_and_cookies() -> None:
+    def process(request: Any) -> Refusal | None:
+        if request.target == "/":
+            location = [("Location", "/there"), ("Set-Cookie", "a=1; Path=/")]
+            return Refusal(302, headers=location)
+        if request.target == "/there" and request.headers.get("cookie") == "a=1":
+            return None
+        return Refusal(404)
+
+    jar = websocket._cookiejar.SimpleCookieJar()
+    with Server(process_request=process) as server:
+        assert run(greet(server.url, cookie_jar=jar)) == "hello"
+        with pytest.raises(WebSocketBadStatusException, match="redirect_limit"):
+            run(greet(server.url, cookie_jar=jar, redirect_limit=0))
+
+
+class Lines(logging.Handler):
+    """Keeps what is logged."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(record.getMessage())
+
+
+def test_the_trace() -> None:
+    text = "x" * 100_000
+    handler = Lines()
+    websocket.enableTrace(True, handler=handler, level="DEBUG")
+    try:
+        with Server() as server:
+
+            async def main() -> None:
+                async with aio.connect(server.url) as ws:
+                    await ws.send(text)
+                    assert await ws.recv() == text
+                    await ws.send(["a", "b"])
+                    assert await ws.recv() == "ab"
+
+            run(main())
+    finally:
+        websocket.enableTrace(False)
+    traced = handler.lines
+    assert "--- request header ---" in traced
+    assert "--- response header ---" in traced
+    assert f"recv: {frame(TEXT, text.encode())!r}" in traced
+    assert sum(line.startswith("send: ") for line in traced) == 1 + 3 + 1
+    assert f"recv: {frame(CLOSE, close_payload(1000))!r}" in traced
+
+
+def test_mask_keys_of_the_program() -> None:
+    received = bytearray()
+
+    def handler(sock: Any) -> None:
+        peer = Peer(sock)
+        peer.accept()
+        peer.finish()
+        received.extend(peer.received)
+
+    async def main(url: str) -> None:
+        async with aio.connect(url, get_mask_key=lambda size: b"KEY!") as ws:
+            await ws.send("hello")
+
+    with serve(handler) as server:
+        run(main(f"ws://127.0.0.1:{server.port}/"))
+    assert [(f.key, f.payload) for f in parse(bytes(received))] == [
+        (b"KEY!", b"hello"),
+        (b"KEY!", close_payload(1000)),
+    ]
+
+
+# --- the listener
+
+
+class Recorder(aio.Listener):
+    def __init__(self) -> None:
+        self.calls: list[Any] = []
+        self.ended = asyncio.get_running_loop().create_future()
+
+    def on_open(self) -> None:
+        self.calls.append("open")
+
+    def on_message(self, message: str | bytes) -> None:
+        self.calls.append(message)
+        if message == "raise":
+            raise ValueError("a mistake in on_message")
+        if message == "close":
+            self.send_close(4000, "done")
+
+    def on_close(self, error: Exception | None) -> None:
+        self.calls.append(error)
+        self.ended.set_result(None)
+
+
+async def record(url: str, *messages: str | bytes, **options: Any) -> Recorder:
+    listener = await aio.connect_listener(Recorder(), url, **options)
+    for message in messages:
+        listener.send(message)
+    await listener.ended
+    assert len(asyncio.all_tasks()) == 1
+    return listener
+
+
+def test_a_listener_is_called_in_order() -> None:
+    with Server() as server:
+        listener = run(record(server.url, "one", b"two", "close"))
+    assert listener.calls == ["open", "one", b"two", "close", None]
+    assert (listener.close_code, listener.closed_by) == (4000, "client")
+    assert listener.stats[:2] == (3, 3)
+
+
+def test_a_listener_may_send_as_soon_as_it_is_open() -> None:
+    class Greeter(Recorder):
+        def on_open(self) -> None:
+            super().on_open()
+            self.send("close")
+
+    async def main(url: str) -> list[Any]:
+        listener = await aio.connect_listener(Greeter(), url)
+        await listener.ended
+        return listener.calls
+
+    with Server() as server:
+        assert run(main(server.url)) == ["open", "close", None]
+
+
+def test_a_listener_that_raises_goes_on() -> None:
+    complaints: list[Any] = []
+
+    async def main(url: str) -> Recorder:
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda loop, context: complaints.append(context))
+        return await record(url, "raise", "close")
+
+    with Server() as server:
+        listener = run(main(server.url))
+    assert listener.calls == ["open", "raise", "close", None]
+    assert [str(context["exception"]) for context in complaints] == ["a mistake in on_message"]
+
+
+@pytest.mark.parametrize(
+    ("frames", "calls"),
+    [
+        ([frame(TEXT, b"a"), frame(CLOSE, close_payload(1001))], ["open", "a", None]),
+        ([frame(TEXT, b"a", fin=False), frame(0, b"b"), frame(CLOSE)], ["open", "ab", None]),
+        ([frame(TEXT, b"a")], ["open", "a", WebSocketConnectionClosedException]),
+        ([frame(TEXT, b"a"), frame(3)], ["open", "a", WebSocketProtocolException]),
+    ],
+)
+def test_how_a_listener_hears_of_the_end(frames: list[bytes], calls: list[Any]) -> None:
+    def handler(sock: Any) -> None:
+        peer = Peer(sock)
+        peer.accept(then=b"".join(frames))
+        peer.end_sending()
+        peer.wait_for_end()
+
+    with serve(handler) as server:
+        listener = run(record(f"ws://127.0.0.1:{server.port}/"))
+    assert [type(c) if isinstance(c, Exception) else c for c in listener.calls] == calls
+
+
+def test_a_listener_and_a_full_transport() -> None:
+    class Sender(Recorder):
+        def on_pause(self) -> None:
+            self.calls.append("pause")
+
+        def on_resume(self) -> None:
+            self.calls.append("resume")
+
+    async def main(url: str) -> None:
+        listener = await aio.connect_listener(Sender(), url, write_limit=10_000)
+        assert listener.calls == ["open"]
+        while "pause" not in listener.calls:
+            listener.send(b"x" * 1_000_000)
+        await listener.drain()
+        assert "resume" in listener.calls
+        listener.pause_reading()
+        listener.resume_reading()
+        await listener.close()
+        assert listener.calls[-1] is None
+
+    def handler(peer: ServerConnection) -> None:
+        for _ in peer:
+            pass
+
+    with Server(handler) as server:
+        run(main(server.url))
+
+
+def test_a_listener_is_good_for_one_connection() -> None:
+    async def main(url: str) -> None:
+        listener = await record(url, "close")
+        with pytest.raises(WebSocketArgumentException, match="one connection"):
+            await aio.connect_listener(listener, url)
+
+    with Server() as server:
+        run(main(server.url))

@@ -1,0 +1,517 @@
+"""One open connection as a protocol of asyncio's: bytes in, events out, and its end.
+
+The rules are in ``_protocol``; what a program sees is in ``_connection`` and ``_listener``.
+All of it runs in the thread of the loop, in callbacks and without a task.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from typing import Any, Final, Literal
+
+from .._accel import encode_masked, mask_key
+from .._exceptions import (
+    WebSocketConnectionClosedException,
+    WebSocketTimeoutException,
+)
+from .._keepalive import Due, Keepalive
+from .._protocol.connection import (
+    LARGE,
+    Payload,
+    State,
+    close_payload,
+    failure,
+    not_encodable,
+)
+from .._protocol.connection import Connection as Core
+from .._protocol.frames import FIN, OP_BINARY, OP_CLOSE, OP_PING, OP_PONG, OP_TEXT
+from .._protocol.messages import Close, Ping, Pong
+from .._socket import CONNECTION_LOST
+from ._options import Settings
+from ._pong import Pongs
+from ._waiters import Waiters
+
+# How long to wait for the peer to end the TCP connection after the closing handshake, which
+# a server should do first (RFC 6455 section 7.1.1), or after an error.
+LINGER: Final = 0.5
+
+# For how long a Close of the peer's may wait for a program to take the messages before it.
+_PATIENCE: Final = 3.0
+
+
+class Driver(asyncio.BufferedProtocol):
+    """See the module's text.
+
+    Parameters:
+        core: the protocol state.
+        settings: the connection's options.
+        deliver: called with the size of a read when ``core.events`` has grown, or ``end``
+            was set, or the connection is gone.
+
+    Attributes:
+        end: why nothing more will be received: the peer's Close or an error. None before the
+            program has got there.
+        closed: the transport is gone.
+        closed_by: whose Close frame was the first.
+        blocked: a send has to wait for ``turn``.
+        fragmenting: a message is being sent in pieces, so no other may begin.
+        direct: frames go out as the protocol encodes them.
+        on_pause, on_resume: called when the transport has no room, and has room again.
+    """
+
+    __slots__ = (
+        "_close_timeout",
+        "_close_timer",
+        "_deliver",
+        "_dropping",
+        "_end_timer",
+        "_ending",
+        "_full",
+        "_heard",
+        "_keepalive",
+        "_lent",
+        "_owed",
+        "_reading",
+        "_timer",
+        "_write_limit",
+        "blocked",
+        "bytes_received",
+        "bytes_sent",
+        "closed",
+        "closed_by",
+        "closers",
+        "core",
+        "direct",
+        "end",
+        "fragmenting",
+        "loop",
+        "messages_received",
+        "messages_sent",
+        "on_pause",
+        "on_resume",
+        "pongs",
+        "senders",
+        "time",
+        "transport",
+    )
+
+    def __init__(self, core: Core, settings: Settings, deliver: Callable[[int], None]) -> None:
+        self.core = core
+        self.loop = asyncio.get_running_loop()
+        self.time = self.loop.time
+        self.transport: Any = None
+        self.end: Close | Exception | None = None
+        self._ending: Close | Exception | None = None
+        self._end_timer: asyncio.TimerHandle | None = None
+        self.closed = False
+        self.closed_by: Literal["client", "server"] | None = None
+        # Receiving
+        self._deliver = deliver
+        self._lent: memoryview | None = None
+        self._reading = True
+        self._dropping = False
+        self.bytes_received = self.messages_received = 0
+        # Sending
+        self.direct = True
+        self.blocked = False
+        self.fragmenting = False
+        self._full = False
+        self._owed: bytes | None = None
+        self.on_pause: Callable[[], None] | None = None
+        self.on_resume: Callable[[], None] | None = None
+        self.senders = Waiters(self.loop)
+        self.bytes_sent = self.messages_sent = 0
+        self._write_limit = settings.write_limit
+        # Time
+        self.pongs = Pongs()
+        self._heard = False
+        self._keepalive = Keepalive(settings.ping_interval or 0, settings.ping_timeout, self.time())
+        self._timer: asyncio.TimerHandle | None = None
+        self._close_timeout = settings.close_timeout
+        self._close_timer: asyncio.TimerHandle | None = None
+        self.closers = Waiters(self.loop)
+
+    # What asyncio calls
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport
+        self.transport.set_write_buffer_limits(*self._write_limit)
+        self._arm_keepalive()
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        core = self.core
+        if core.between_frames:
+            return core.buffer.whole()
+        self._lent = core.writable()
+        return self._lent
+
+    def buffer_updated(self, nbytes: int) -> None:
+        core = self.core
+        if self._lent is not None:
+            # The transport keeps the view for longer than it needs it; while it does, memory
+            # can't change its size. Some hold on to the view's own memory: then it is copied.
+            with contextlib.suppress(BufferError):
+                self._lent.release()
+            self._lent = None
+        if core.ended:
+            # What the peer still says doesn't count.
+            return
+        self.bytes_received += nbytes
+        self._heard = True
+        before = len(core.events)
+        core.received(nbytes)
+        self._parsed(before, nbytes)
+
+    def go_on(self) -> None:
+        """Parse what a message that is handed over in pieces has left unparsed."""
+        if not self.core.ended:
+            before = len(self.core.events)
+            self.core.go_on()
+            self._parsed(before, 0)
+
+    def _parsed(self, before: int, nbytes: int) -> None:
+        """See to what has come after the first ``before`` events."""
+        core = self.core
+        events = core.events
+        if core.controls or core.ended or self._dropping:
+            self._sort_out(before)
+        self.messages_received += len(events) - before
+        self._deliver(nbytes)
+        if core.ended and (not events or self._dropping):
+            self.reach_end()
+
+    def _sort_out(self, before: int) -> None:
+        """Leave nothing but messages among the events that have come after ``before``."""
+        core = self.core
+        if core.ended:
+            self._note_end()
+        if core.controls:
+            self._take_controls(before)
+        if self._dropping:
+            self._drop(before)
+
+    def _drop(self, before: int) -> None:
+        core = self.core
+        while len(core.events) > before:
+            core.events.pop()
+            if core.streaming and not core.ended and not core.events:
+                core.go_on()
+                if core.ended:
+                    self._note_end()
+
+    def feed(self, data: bytes) -> None:
+        """``buffer_updated`` for bytes that were received elsewhere."""
+        view = memoryview(data)
+        while view:
+            free = self.get_buffer(len(view))
+            count = min(len(free), len(view))
+            free[:count] = view[:count]
+            del free
+            self.buffer_updated(count)
+            view = view[count:]
+
+    def eof_received(self) -> None:
+        # Nothing is to be answered any more: the transport closes itself.
+        self._lose(None)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.closed = True
+        self.blocked = False
+        self._lose(exc)
+        for timer in (self._timer, self._close_timer):
+            if timer is not None:
+                timer.cancel()
+        self._timer = self._close_timer = None
+        # The TLS transport of Python 3.10 believes to be open until it is told.
+        self.transport.abort()
+        self.pongs.fail(self.closed_error)
+        self.senders.wake_all()
+        self.closers.wake_all()
+
+    def _lose(self, cause: Exception | None) -> None:
+        """The stream has ended, with or without a Close."""
+        core = self.core
+        if core.ended:
+            core.eof()
+        else:
+            lost = None
+            if core.close_sent is None:
+                lost = WebSocketConnectionClosedException(CONNECTION_LOST)
+                lost.__cause__ = cause
+            core.eof(lost)
+            self._note_end()
+        self.reach_end()
+        self._deliver(0)
+
+    def pause_writing(self) -> None:
+        self._full = self.blocked = True
+        if self.on_pause is not None:
+            self.on_pause()
+
+    def resume_writing(self) -> None:
+        self._full = False
+        self.blocked = self.fragmenting
+        if self._owed is not None:
+            payload, self._owed = self._owed, None
+            self._answer_ping(payload)
+        self.senders.wake_all()
+        if self.on_resume is not None:
+            self.on_resume()
+
+    # Receiving
+
+    def pause_reading(self) -> None:
+        """Leave what comes in the kernel, until ``resume_reading``."""
+        wanted = not (self._dropping or self.core.ended or self.transport.is_closing())
+        if self._reading and wanted:
+            self._reading = False
+            self.transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        if not self._reading:
+            self._reading = True
+            if not self.transport.is_closing():
+                self.transport.resume_reading()
+
+    @property
+    def reading(self) -> bool:
+        return self._reading
+
+    def _take_controls(self, before: int) -> None:
+        """Answer the pings, note the pongs, and take both out of the events since ``before``."""
+        core = self.core
+        events = core.events
+        fresh = [events.pop() for _ in range(len(events) - before)]
+        events.extend(e for e in reversed(fresh) if not isinstance(e, (Ping, Pong)))
+        while core.controls:
+            control = core.controls.popleft()
+            if isinstance(control, Ping):
+                self._answer_ping(control.payload)
+            else:
+                self._keepalive.pong(control.payload)
+                self.pongs.acknowledge(control.payload, self.time())
+
+    def _answer_ping(self, payload: bytes) -> None:
+        if self._full:
+            # Section 5.5.3 allows to answer the latest only; a peer that sends faster than it
+            # reads must not fill our memory.
+            self._owed = payload
+        elif self.core.close_sent is None:
+            self.send(OP_PONG, payload)
+
+    def _note_end(self) -> None:
+        """The last event ends the stream. The program may have to do with those before it."""
+        end = self.core.events.pop()
+        assert isinstance(end, (Close, Exception))
+        self._ending = end
+        if self.closed_by is None:
+            if isinstance(end, Close):
+                self.closed_by = "server"
+            elif _close_code(end) is not None:
+                self.closed_by = "client"
+        self.resume_reading()
+        self._end_timer = self.loop.call_later(_PATIENCE, self.reach_end)
+
+    def reach_end(self) -> None:
+        """Carry out what ended the stream, if that has come: all before it was taken."""
+        end, self._ending = self._ending, None
+        if end is None:
+            return
+        self.end = end
+        if self._end_timer is not None:
+            self._end_timer.cancel()
+            self._end_timer = None
+        if isinstance(end, Close):
+            self.core.close_received = end
+            # Section 5.5.1: the answer carries the code of the question.
+            self._send_close(close_payload(end.code, b""))
+        elif _close_code(end) is not None:
+            self._send_close(close_payload(*failure(end)))
+        self._expire_in(LINGER)
+        self._deliver(0)
+
+    # Sending
+
+    def send(self, opcode: int, payload: Payload) -> None:
+        """Give one message, or a control frame, to the transport.
+
+        What ``Connection.encode`` does in the usual case, in which there is nothing to check,
+        is written out, as each call counts.
+        """
+        core = self.core
+        kind = payload.__class__
+        if (
+            (kind is str if opcode == OP_TEXT else kind is bytes and opcode == OP_BINARY)
+            and len(payload) <= LARGE
+            and core.plain
+        ):
+            try:
+                frame = encode_masked(FIN | opcode, payload)
+            except UnicodeEncodeError as error:
+                raise not_encodable(error) from error
+            self.transport.write(frame)
+            self.bytes_sent += len(frame)
+        else:
+            for part in core.encode_parts(opcode, payload):
+                self.write(part)
+
+    def send_piece(self, payload: Payload, fin: bool) -> None:
+        """Give the next piece of the message that was begun to the transport."""
+        self.write(self.core.encode_piece(payload, fin))
+
+    def write(self, data: bytes) -> None:
+        """Give bytes to the transport."""
+        self.transport.write(data)
+        self.bytes_sent += len(data)
+
+    async def turn(self, control: bool = False) -> None:
+        """Wait until the transport has room and no other message is half sent.
+
+        Parameters:
+            control: the frame may go between the pieces of a message.
+        """
+        while (
+            self._full or (self.fragmenting and not control) or self.transport.is_closing()
+        ) and not (self.closed or self.core.close_sent):
+            await self.senders.wait()
+
+    def begin_message(self, opcode: int) -> None:
+        """A message is sent in pieces from now on; others wait for its end.
+
+        Raises:
+            WebSocketConnectionClosedException: nothing may be sent any more.
+        """
+        self.core.begin_message(opcode)
+        self.fragmenting = self.blocked = True
+
+    def end_message(self) -> None:
+        self.core.end_message()
+        self.fragmenting = False
+        self.blocked = self._full
+        self.senders.wake_all()
+
+    # Closing
+
+    def send_close(self, code: int | None, reason: str | bytes) -> None:
+        """Send our Close frame, unless one was sent.
+
+        Raises:
+            WebSocketArgumentException: the code must not be sent, or the reason is not UTF-8
+                or too long.
+        """
+        payload = close_payload(code, reason)
+        if self.core.close_sent is not None or self.core.state is State.CLOSED:
+            return
+        if self.closed_by is None:
+            self.closed_by = "client"
+        self._send_close(payload)
+        if self._close_timeout is not None:
+            self._expire_in(self._close_timeout)
+
+    def close(self, code: int | None, reason: str | bytes) -> None:
+        """``send_close``, and drop what the peer still sends before its own Close."""
+        self.send_close(code, reason)
+        self._dropping = True
+        self.resume_reading()
+        if self.core.streaming:
+            # The rest of a message is of no use, and nothing is parsed while it waits here.
+            self.core.events.clear()
+            self.go_on()
+        self.reach_end()
+
+    def _send_close(self, payload: bytes) -> None:
+        if self.core.close_sent is None and self.core.state is not State.CLOSED:
+            self.send(OP_CLOSE, payload)
+            self.senders.wake_all()
+
+    def abort(self) -> None:
+        """End the connection now."""
+        if not self.closed and self.transport is not None:
+            self.transport.abort()
+
+    def _expire_in(self, seconds: float) -> None:
+        """End the connection after so many seconds, or sooner if that was said before."""
+        when = self.time() + seconds
+        timer = self._close_timer
+        if self.closed or (timer is not None and timer.when() <= when):
+            return
+        if timer is not None:
+            timer.cancel()
+        self._close_timer = self.loop.call_at(when, self.abort)
+
+    def closed_error(self) -> WebSocketConnectionClosedException:
+        """What is raised where the connection is needed but closed."""
+        close = self.core.close_received
+        error = WebSocketConnectionClosedException(
+            "Connection is already closed.",
+            code=self.core.close_code,
+            reason=None if close is None else close.reason,
+        )
+        if isinstance(self.end, Exception):
+            error.__cause__ = self.end
+        return error
+
+    @property
+    def mishap(self) -> Exception | None:
+        """What ended the connection, if it was no Close frame of either side."""
+        if isinstance(self.end, Close):
+            return None
+        closed = isinstance(self.end, WebSocketConnectionClosedException)
+        return None if closed and self.closed_by == "client" else self.end
+
+    # Keepalive
+
+    def ping(self, payload: str | bytes | None) -> asyncio.Future[float]:
+        """Send a ping; the future's result is the round-trip time."""
+        if payload is None:
+            payload = mask_key()
+        elif isinstance(payload, str):
+            payload = payload.encode()
+        self.pongs.check_room()
+        self.send(OP_PING, payload)
+        pong: asyncio.Future[float] = self.loop.create_future()
+        self.pongs.expect(payload, self.time(), pong)
+        return pong
+
+    def _arm_keepalive(self) -> None:
+        deadline = self._keepalive.deadline()
+        if deadline is not None and not self.core.ended:
+            self._timer = self.loop.call_at(deadline, self._keep_alive)
+
+    def _keep_alive(self) -> None:
+        now = self.time()
+        keepalive = self._keepalive
+        # Asking the clock at each read would cost more than it tells. And while the program
+        # does not read, no pong can be seen: that is not the peer's fault.
+        if self._heard or not self._reading:
+            self._heard = False
+            keepalive.heard(now)
+        due = keepalive.due(now)
+        if due is Due.TIMEOUT:
+            self._time_out()
+            return
+        if due is Due.PING:
+            payload = mask_key()
+            keepalive.pinged(payload, now)
+            # A full transport is a sign of its own; the ping would only make it fuller.
+            if not self._full and self.core.close_sent is None:
+                self.send(OP_PING, payload)
+                self.pongs.expect(payload, now)
+        self._arm_keepalive()
+
+    def _time_out(self) -> None:
+        if self.core.ended:
+            return
+        self.core.ended = True
+        self.core.events.append(WebSocketTimeoutException("ping/pong timed out"))
+        self._note_end()
+        self.reach_end()
+        self.abort()
+
+
+def _close_code(error: Exception) -> int | None:
+    """The code that the peer is to be told because of this error, None if it is not its fault."""
+    code: int | None = getattr(error, "close_code", None)
+    return code
