@@ -304,7 +304,7 @@ def test_dropping_what_is_there_now(server: Server, how: bool) -> None:
 def test_tls_passes_through(certificates: Certificates) -> None:
     with (
         Server(host="127.0.0.1", ssl_context=certificates.server) as server,
-        FaultyProxy(server.url, calm, cut(LATER)) as proxy,
+        FaultyProxy(server.url, calm, cut(60)) as proxy,
     ):
         assert proxy.url.startswith("wss://")
         options = {"sslopt": {"ca_certs": certificates.ca_file}}
