@@ -139,7 +139,8 @@ class CallbackSession:
 
     def __init__(self, url: str, **options: Any) -> None:
         own = {name: options.pop(name) for name in self.OWN if name in options}
-        self._options = options
+        # A session is one connection here, as it is on the other faces.
+        self._options = {"reconnect": 0, **options}
         self.opened = threading.Event()
         self.ended = threading.Event()
         self.errors: list[Exception] = []
