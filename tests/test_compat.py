@@ -11,6 +11,7 @@ import ast
 import importlib
 import inspect
 import json
+import subprocess
 import sys
 import types
 from collections.abc import Iterator
@@ -357,15 +358,69 @@ def test_frame_takes_mask_under_both_names() -> None:
 
 
 def test_every_export_is_listed_and_every_listed_name_is_there() -> None:
-    public = {
-        name
-        for name, value in vars(websocket).items()
-        if not name.startswith("_")
-        and not isinstance(value, types.ModuleType)
-        and name != "annotations"
-    }
-    assert set(websocket.__all__) == public | {"__version__"}
+    at_home = {name for names in websocket._HOMES.values() for name in names}
+    assert set(websocket.__all__) == at_home | {"__version__"}
     assert len(websocket.__all__) == len(set(websocket.__all__))
+    for module, names in websocket._HOMES.items():
+        home = importlib.import_module(f"websocket.{module}")
+        assert all(getattr(websocket, name) is getattr(home, name) for name in names)
+    assert set(dir(websocket)) >= {*websocket.__all__, "aio", "aconnect"}
+
+
+def test_type_checkers_see_the_same_exports() -> None:
+    """What they are shown is not what runs, so the two are compared."""
+    tree = ast.parse(Path(websocket.__file__).read_text(encoding="utf-8"))
+    (shown,) = (node for node in tree.body if isinstance(node, ast.If))
+    imports = {
+        str(node.module): {alias.name for alias in node.names}
+        for node in shown.body
+        if isinstance(node, ast.ImportFrom) and node.module is not None
+    }
+    assert imports == {module: set(names) for module, names in websocket._HOMES.items()}
+
+
+def fresh(program: str) -> str:
+    """What a program prints in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True
+    )
+    return done.stdout.strip()
+
+
+def test_importing_the_package_costs_next_to_nothing() -> None:
+    """Many programs import it because something that they import might need it."""
+    program = (
+        "import sys, websocket\n"
+        "heavy = {'socket', 'ssl', 'hashlib', 'logging', 'asyncio', 'inspect'}\n"
+        "print(sorted(heavy & set(sys.modules)))\n"
+        "print([name for name in sys.modules if name.startswith('websocket.')])"
+    )
+    assert fresh(program).splitlines() == ["[]", "[]"]
+
+
+def test_names_and_modules_are_there_after_a_bare_import() -> None:
+    program = (
+        "import websocket\n"
+        "assert websocket._core.WebSocket is websocket.WebSocket\n"
+        "for name in sorted(websocket._MODULES): getattr(websocket, name)\n"
+        "from websocket import *\n"
+        "assert create_connection is websocket.create_connection\n"
+        "try: websocket.no_such_name\n"
+        "except AttributeError as error: print(error)"
+    )
+    assert fresh(program) == "module 'websocket' has no attribute 'no_such_name'"
+
+
+def test_a_name_can_be_patched_before_it_was_used() -> None:
+    program = (
+        "import websocket\n"
+        "from unittest import mock\n"
+        "with mock.patch('websocket.create_connection', autospec=True) as patched:\n"
+        "    assert websocket.create_connection is patched\n"
+        "import websocket._core\n"
+        "print(websocket.create_connection is websocket._core.create_connection)"
+    )
+    assert fresh(program) == "True"
 
 
 @pytest.mark.parametrize("release", RELEASES)
