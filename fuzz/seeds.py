@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import zlib
 from pathlib import Path
 
 CORPUS = Path(__file__).with_name("corpus")
@@ -45,8 +46,31 @@ def _streams(key: bytes | None) -> dict[str, bytes]:
     }
 
 
+def _compressed(key: bytes | None) -> dict[str, bytes]:
+    text = "Zo\u00eb pays 5 \u20ac \U0001f642 ".encode() * 9
+    stream = zlib.compressobj(6, zlib.DEFLATED, -9)
+    first, second, third = (
+        (stream.compress(text) + stream.flush(zlib.Z_SYNC_FLUSH))[:-4] for _ in range(3)
+    )
+    bomb = zlib.compressobj(9, zlib.DEFLATED, -9)
+    zeros = (bomb.compress(bytes(100_000)) + bomb.flush(zlib.Z_SYNC_FLUSH))[:-4]
+    last = bytes.fromhex("f348cdc9c9070000")
+    return {
+        "deflate": _frame(0xC1, first, key) + _frame(0xC1, second, key) + _frame(0xC2, third, key),
+        "deflate-fragments": _frame(0x41, first[:9], key)
+        + _frame(0x89, b"ping", key)
+        + _frame(0x80, first[9:], key),
+        "deflate-last-block": _frame(0xC1, last, key) + _frame(0xC2, b"\x03\x00" * 9 + b"\0", key),
+        "deflate-bomb": _frame(0xC2, zeros, key),
+        "deflate-bad": _frame(0xC1, first[:20] + b"\xff" + first[21:], key),
+        "deflate-no-end": _frame(0xC1, first[:-1], key) + _frame(0xC1, second, key),
+        "deflate-marks": _frame(0x41, first, key) + _frame(0xC0, b"\0", key),
+    }
+
+
 def main() -> None:
     for target, keys in {
+        "inflate": {0: None, 1: b"\x01\x02\x03\x04", 4: None, 8: None, 16: None},
         "receive": {0: None, 1: b"\x01\x02\x03\x04", 8: None, 4: None, 16: None},
         "scan": {0: None, 51: None},
         "send": {0: None, 1: None},
@@ -55,7 +79,10 @@ def main() -> None:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         for options, key in keys.items():
-            for name, stream in _streams(key).items():
+            streams = _streams(key)
+            if target == "inflate":
+                streams |= _compressed(key)
+            for name, stream in streams.items():
                 (folder / f"{name}-{options}").write_bytes(bytes((options,)) + _CUTS + stream)
 
 

@@ -11,6 +11,8 @@ from websocket._accel import py
 from websocket._exceptions import WebSocketException
 from websocket._protocol import connection as connection_module
 from websocket._protocol.connection import Connection, Role
+from websocket._protocol.deflate import Deflate
+from websocket._protocol.messages import Piece
 
 try:
     from websocket._accel import _c
@@ -78,6 +80,63 @@ def receive(data: bytes) -> None:
     assert all(issubclass(error, WebSocketException) for error in errors)
 
 
+def inflate(data: bytes) -> None:
+    """On a compressed connection, too, any bytes end in messages or one error: the same from
+    both twins, whole or cut. Without a limit, receiving in pieces brings the same, but may find
+    an error earlier, in a frame that is not complete."""
+    options, sizes, stream = _split(data)
+    outcomes: list[list[Any]] = []
+    for twin in TWINS:
+        with _using(twin):
+            outcomes.append(_inflated(options, iter([stream]), in_pieces=False))
+            outcomes.append(_inflated(options, _pieces(stream, sizes), in_pieces=False))
+            if not options & 4:
+                found = _inflated(options, _pieces(stream, sizes), in_pieces=True)
+                count = len(outcomes[0])
+                assert found[:count] == outcomes[0], (found, outcomes[0])
+                assert found[count:] in ([], [WebSocketException]), (found, outcomes[0])
+    assert all(outcome == outcomes[0] for outcome in outcomes), outcomes
+
+
+def _inflated(options: int, pieces: Iterator[bytes], *, in_pieces: bool) -> list[Any]:
+    """The events; of a message in pieces the whole, of errors just that there is one.
+
+    A message that is broken and too long as well may be found to be either.
+    """
+    settings = Deflate(
+        server_no_context_takeover=bool(options & 8), server_max_window_bits=9 + options % 7
+    )
+    accepted = settings.accept(settings.offer())
+    assert accepted is not None
+    core = Connection(
+        Role.SERVER if options & 1 else Role.CLIENT,
+        max_size=100 if options & 4 else None,
+        check_text=not options & 16,
+        codec=accepted[1] if options & 1 else settings.agree(accepted[0]),
+    )
+    found: list[Any] = []
+    parts: list[Any] = []
+    for piece in pieces:
+        if in_pieces and not core.events:
+            core.stream()
+        core.feed(piece)
+        while core.events:
+            event = core.events.popleft()
+            if isinstance(event, Exception):
+                assert isinstance(event, WebSocketException), event
+                event = WebSocketException
+            if isinstance(event, Piece):
+                parts.append(event.data)
+                if event.fin:
+                    found.append(type(event.data)().join(parts))
+                    parts.clear()
+            else:
+                found.append(event)
+            if core.streaming and not core.events:
+                core.go_on()
+    return found
+
+
 def scan(data: bytes) -> None:
     """Both twins find the same messages at the same place, wherever the block is cut off."""
     options, sizes, stream = _split(data)
@@ -119,4 +178,9 @@ def send(data: bytes) -> None:
         assert TWINS[-1].mask(key, masked[0]) == stream[start:]
 
 
-TARGETS: dict[str, Callable[[bytes], None]] = {"receive": receive, "scan": scan, "send": send}
+TARGETS: dict[str, Callable[[bytes], None]] = {
+    "inflate": inflate,
+    "receive": receive,
+    "scan": scan,
+    "send": send,
+}

@@ -77,6 +77,8 @@ class Recorded:
         return [call[1:] for call in self.calls if call[0] == name]
 
     def run(self, **options: Any) -> bool:
+        # One connection, unless a test is about the next ones.
+        options.setdefault("reconnect", 0)
         self.result = self.app.run_forever(**options)
         return self.result
 
@@ -639,7 +641,7 @@ def test_a_server_that_closes_but_does_not_end_tcp() -> None:
 def test_a_deadline_that_passes_between_two_looks_at_the_clock() -> None:
     """Asking how long to wait must never be what ends a run."""
     times = iter([0.0, *(0.1 * step for step in range(100))])
-    run = Run(WebSocketApp("ws://127.0.0.1/"), WebSocket(), (0, None), "")
+    run = Run(WebSocketApp("ws://127.0.0.1/"), WebSocket(), (0, None), "", lambda *_: None)
     run._drain = Deadline(0.45, clock=lambda: next(times))
     waits = [run.until_check() for _ in range(10)]
     assert waits[0] == pytest.approx(0.45)

@@ -421,7 +421,8 @@ REL = """
         on_error=lambda app, error: print("error", repr(error), flush=True),
         on_close=on_close,
     )
-    print("run", app.run_forever(dispatcher=rel, ping_interval=60, ping_timeout=10), flush=True)
+    options = {"ping_interval": 60, "ping_timeout": 10, "reconnect": 0}
+    print("run", app.run_forever(dispatcher=rel, **options), flush=True)
     rel.signal(2, rel.abort)
     rel.dispatch()
 """

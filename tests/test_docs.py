@@ -164,10 +164,12 @@ def globals_restored() -> Iterator[None]:
     """Puts back what examples set for the whole process."""
     logger = logging.getLogger("websocket")
     level, on_interrupt = logger.level, signal.getsignal(signal.SIGINT)
+    handlers = list(logger.handlers)
     yield
     websocket.enableTrace(False)
     websocket.setdefaulttimeout(None)
     logger.setLevel(level)
+    logger.handlers[:] = handlers
     signal.signal(signal.SIGINT, on_interrupt)
 
 

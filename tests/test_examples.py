@@ -40,6 +40,7 @@ SHOWN = {
     "echoapp_client.py": "received: Hello 2\nclosed: 1000",
     "ping.py": "average",
     "receive_without_blocking.py": "with asyncio: 'four'",
+    "reconnecting_client.py": "done after",
     "rel_client.py": "three closed: 1000",
     "timings.py": "echo of 10000000 bytes",
 }

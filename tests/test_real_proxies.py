@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import pytest
 from conftest import Certificates
-from faces import FACES, Face
+from faces import FACES, Face, skip_unless_tls_in_tls
 from loopback import unused_port
 from support import real_proxies
 from support.real_proxies import PASSWORD, USER
@@ -171,6 +171,8 @@ def test_tinyproxy_basic(servers: Servers, tinyproxy_closed: int) -> None:
 def test_tls_with_the_proxy(
     face: Face, secure: bool, servers: Servers, certificates: Certificates, stunnel: int
 ) -> None:
+    if secure:
+        skip_unless_tls_in_tls(face)
     echo_through(
         face,
         servers,

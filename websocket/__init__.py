@@ -36,6 +36,7 @@ from ._exceptions import (
     WebSocketException,
     WebSocketHandshakeException,
     WebSocketMessageTooBigException,
+    WebSocketOutboxFullException,
     WebSocketPayloadException,
     WebSocketProtocolException,
     WebSocketProxyConnectionException,
@@ -56,8 +57,12 @@ from ._logging import (
     trace,
     warning,
 )
+from ._observe import Observer, Stats
+from ._outbox import Outbox
 from ._pong import PongWaiter
 from ._protocol.deflate import Deflate
+from ._reconnect import Backoff, retryable
+from ._reconnecting import Reconnecting, reconnecting
 from ._socket import (
     DEFAULT_SOCKET_OPTION,
     getdefaulttimeout,
@@ -93,8 +98,13 @@ __all__ = [
     "STATUS_TRY_AGAIN_LATER",
     "STATUS_UNEXPECTED_CONDITION",
     "STATUS_UNSUPPORTED_DATA_TYPE",
+    "Backoff",
     "Deflate",
+    "Observer",
+    "Outbox",
     "PongWaiter",
+    "Reconnecting",
+    "Stats",
     "WebSocket",
     "WebSocketAddressException",
     "WebSocketApp",
@@ -104,6 +114,7 @@ __all__ = [
     "WebSocketException",
     "WebSocketHandshakeException",
     "WebSocketMessageTooBigException",
+    "WebSocketOutboxFullException",
     "WebSocketPayloadException",
     "WebSocketProtocolException",
     "WebSocketProxyConnectionException",
@@ -124,8 +135,10 @@ __all__ = [
     "isEnabledForDebug",
     "isEnabledForError",
     "isEnabledForTrace",
+    "reconnecting",
     "recv",
     "recv_line",
+    "retryable",
     "send",
     "setReconnect",
     "set_reconnect",

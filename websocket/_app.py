@@ -10,15 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 from ._abnf import ABNF
 from ._core import WebSocket, _normalize_close_reason
-from ._dispatcher import Dispatcher, DispatcherBase, SSLDispatcher, WrappedDispatcher
+from ._dispatcher import Dispatcher, SSLDispatcher, WrappedDispatcher
 from ._exceptions import WebSocketConnectionClosedException, WebSocketException
-from ._keepalive import check_settings
+from ._keepalive import RoundTrips, check_settings
+from ._observe import Observer, tell
 from ._open import DialingOptions, check_dialing
+from ._outbox import Outbox, Sender
 from ._protocol.connection import DEFAULT_MAX_SIZE, Payload, close_payload
 from ._protocol.extensions import Extension
-from ._protocol.frames import OP_BINARY, OP_TEXT
+from ._protocol.frames import OP_BINARY, OP_CLOSE, OP_TEXT
 from ._protocol.messages import Close, parse_close
+from ._reconnect import DEFAULT, Backoff, policy_of
 from ._run import Run
+from ._session import Session, Settings
 from ._socket import getdefaulttimeout
 
 if TYPE_CHECKING:
@@ -28,17 +32,23 @@ __all__ = ["WebSocketApp", "setReconnect", "set_reconnect"]
 
 _logger = logging.getLogger("websocket")
 
-# Seconds between the attempts of ``run_forever`` to connect again; 0 for none.
-RECONNECT: float = 0
+# What ``set_reconnect`` was given last, under the name that programs know.
+RECONNECT: Backoff | float | None = 0
+_default_policy: Backoff | None = DEFAULT
 
 
-def set_reconnect(reconnectInterval: float) -> None:
-    """Set the default of ``run_forever(reconnect=...)``.
+def set_reconnect(reconnectInterval: Backoff | float | None) -> None:
+    """Set the default of ``run_forever(reconnect=...)``, for the whole process.
 
     Parameters:
-        reconnectInterval: seconds between two attempts, 0 for none.
+        reconnectInterval: what ``run_forever`` takes: seconds between two attempts, 0 or False
+            for none, True, or a ``Backoff``. None puts the first default back.
+
+    Raises:
+        WebSocketArgumentException: it is none of these.
     """
-    global RECONNECT
+    global RECONNECT, _default_policy
+    _default_policy = policy_of(reconnectInterval)
     RECONNECT = reconnectInterval  # pyright: ignore[reportConstantRedefinition]
 
 
@@ -52,9 +62,9 @@ class WebSocketApp:
     and reported to ``on_error``; the connection goes on.
 
     Parameters:
-        url: ``ws://`` or ``wss://``.
-        header: additional request headers: a list of ``"Name: value"``, a dict, or a
-            callable that returns one.
+        url: ``ws://`` or ``wss://``. This, ``header``, ``cookie`` and ``subprotocols`` may be
+            callables without parameters, which are asked anew for each connection.
+        header: additional request headers: a list of ``"Name: value"``, or a dict.
         on_open(app): the connection is open.
         on_message(app, message): a message: str for text, bytes for binary.
         on_error(app, exception): something went wrong, in the connection or a callback.
@@ -71,13 +81,27 @@ class WebSocketApp:
         cookie: value of the Cookie header.
         subprotocols: names to offer, in the order of preference.
         on_data(app, data, opcode, fin): like ``on_message``, with the opcode, before it.
-        on_reconnect(app): as ``on_open``, for a connection that was made again.
-        socket: a connected socket to use; the run owns and closes it.
+        on_reconnect(app): as ``on_open``, for a connection that was made again; without it,
+            ``on_open`` is called.
+        socket: a connected socket to use; the run owns and closes it, and does not reconnect.
+        outbox: keeps messages that are sent while there is no connection. They are sent after
+            ``on_reconnect`` (or ``on_open``), in their order.
+        observer: hears of all that a metrics library may want to know; ``Stats()`` counts.
+
+    Attributes:
+        sock: the ``WebSocket`` of the connection, None between two of them.
+        reconnect_count: how many connections this run has made again.
+        reconnect_attempt: the number of the attempt that comes next or goes on, 0 if none.
+        reconnect_delay: seconds from the loss (or the failed attempt) to that attempt, None if
+            there is none.
+        round_trips: the times between pings and pongs: ``last``, ``smoothed``, ``count`` and
+            ``percentile(share)``, in seconds.
+        has_errored: whether the last run failed.
     """
 
     def __init__(
         self,
-        url: str,
+        url: str | Callable[[], str],
         header: Any = None,
         on_open: Callable[..., Any] | None = None,
         on_message: Callable[..., Any] | None = None,
@@ -88,12 +112,14 @@ class WebSocketApp:
         on_cont_message: Callable[..., Any] | None = None,
         keep_running: bool = True,
         get_mask_key: Callable[[int], str | bytes] | None = None,
-        cookie: str | None = None,
-        subprotocols: list[str] | None = None,
+        cookie: str | Callable[[], str | None] | None = None,
+        subprotocols: list[str] | Callable[[], list[str] | None] | None = None,
         on_data: Callable[..., Any] | None = None,
         *,
         on_reconnect: Callable[..., Any] | None = None,
         socket: Any = None,
+        outbox: Outbox | None = None,
+        observer: Observer | None = None,
     ) -> None:
         self.url = url
         self.header: Any = header if header is not None else []
@@ -114,9 +140,19 @@ class WebSocketApp:
         self.last_ping_tm = 0.0
         self.last_pong_tm = 0.0
         self.has_errored = False
+        self.round_trips = RoundTrips(
+            None if observer is None else lambda seconds: tell(observer, "ponged", seconds)
+        )
+        self.reconnect_count = 0
+        self.reconnect_attempt = 0
+        self.reconnect_delay: float | None = None
         self._keep_running = False
-        self._run: Run | None = None
-        self._lock = threading.Lock()
+        self._sender = None if outbox is None else Sender(outbox)
+        self._outbox = outbox
+        self.observer = observer
+        self._session: Session | None = None
+        # Reentrant, as a signal handler may close what its own thread is about to begin.
+        self._lock = threading.RLock()
         # close() before the first run counts for it; after a run it has nothing to close.
         self._fresh = True
         self._closed_early: tuple[int | None, bytes, float | None] | None = None
@@ -139,12 +175,18 @@ class WebSocketApp:
         """Send a message, or a control frame; see ``WebSocket.send``.
 
         Raises:
-            WebSocketConnectionClosedException: there is no open connection.
+            WebSocketConnectionClosedException: there is no open connection, and no outbox.
+            WebSocketOutboxFullException: the outbox is full.
         """
         sock = self.sock
-        if sock is None:
+        if self._sender is not None:
+            self._sender.send(data, opcode)
+        elif sock is not None:
+            sock.send(data, opcode)
+        else:
             raise WebSocketConnectionClosedException("Connection is already closed.")
-        sock.send(data, opcode)
+        if self.observer is not None and opcode < OP_CLOSE:
+            tell(self.observer, "sent", len(data))
 
     def send_many(self, messages: Iterable[Payload]) -> None:
         """Send many messages with few system calls; see ``WebSocket.send_many``.
@@ -152,6 +194,10 @@ class WebSocketApp:
         Raises:
             WebSocketConnectionClosedException: there is no open connection.
         """
+        if self._sender is not None or self.observer is not None:
+            for message in messages:
+                self.send(message, OP_TEXT if isinstance(message, str) else OP_BINARY)
+            return
         sock = self.sock
         if sock is None:
             raise WebSocketConnectionClosedException("Connection is already closed.")
@@ -187,11 +233,11 @@ class WebSocketApp:
         close_payload(status, reason)
         with self._lock:
             self._keep_running = False
-            run = self._run
-            if run is None and self._fresh:
+            session = self._session
+            if session is None and self._fresh:
                 self._closed_early = (status, reason, timeout)
-        if run is not None:
-            run.request_close(status, reason, timeout)
+        if session is not None:
+            session.request_close(status, reason, timeout)
         elif self.sock is not None:
             # A connection that the program itself has put here.
             sock, self.sock = self.sock, None
@@ -219,13 +265,13 @@ class WebSocketApp:
         *,
         http_proxy_timeout: float | None = None,
         suppress_host: bool = False,
-        reconnect: float | None = None,
+        reconnect: Backoff | float | None = None,
         redirect_limit: int = 3,
         max_size: int | None = DEFAULT_MAX_SIZE,
         compression: str | Extension | None = None,
         **dialing: Unpack[DialingOptions],
     ) -> bool:
-        """Connect and call back until the connection ends.
+        """Connect and call back; where the connection is lost, connect again.
 
         The timeout for connecting is that of ``setdefaulttimeout``.
 
@@ -244,7 +290,12 @@ class WebSocketApp:
                 callback)`` and optionally ``timeout``, ``signal``, ``abort`` and
                 ``buffwrite``; ``rel`` is one. Where its ``read`` returns at once, so does
                 ``run_forever``.
-            reconnect: seconds between attempts to connect again; 0 for none.
+            reconnect: when to connect again, see the documentation's page on reconnecting.
+                Not given: the default of ``set_reconnect``; at first that is at once and then
+                with growing waits, six attempts, but not where the first connection fails.
+                0 or False: never. A number: so many seconds between attempts, without end,
+                the first connection included. True: as the default, without end. A
+                ``Backoff``: as it says.
             **dialing: ``proxy``, ``proxy_sslopt``, ``source_address``, ``keepalive``,
                 ``tcp_user_timeout``, ``socket_factory``, ``resolver``, ``auth``, ``netrc``,
                 ``cookie_jar``: see ``WebSocket.connect``.
@@ -258,21 +309,24 @@ class WebSocketApp:
         """
         check_settings(ping_interval, ping_timeout)
         check_dialing(dialing)
-        if RECONNECT if reconnect is None else reconnect:
-            _logger.warning("reconnect is not available in this version: connecting once")
-        if self._run is not None or self.sock is not None:
+        policy = policy_of(reconnect, _default_policy)
+        if self._session is not None or self.sock is not None:
             raise WebSocketException("socket is already opened: this app is running")
-        ws = WebSocket(
-            self.get_mask_key,
-            sockopt=sockopt,
-            sslopt=sslopt,
-            fire_cont_frame=self.on_cont_message is not None,
-            skip_utf8_validation=skip_utf8_validation,
-            enable_multithread=True,
-            max_size=max_size,
-            compression=compression,
-        )
-        ws.settimeout(getdefaulttimeout())
+
+        def new_socket() -> WebSocket:
+            ws = WebSocket(
+                self.get_mask_key,
+                sockopt=sockopt,
+                sslopt=sslopt,
+                fire_cont_frame=self.on_cont_message is not None,
+                skip_utf8_validation=skip_utf8_validation,
+                enable_multithread=True,
+                max_size=max_size,
+                compression=compression,
+            )
+            ws.settimeout(getdefaulttimeout())
+            return ws
+
         options = {
             "header": self.header,
             "cookie": self.cookie,
@@ -291,49 +345,22 @@ class WebSocketApp:
             "redirect_limit": redirect_limit,
             **dialing,
         }
-        run = Run(self, ws, (ping_interval, ping_timeout), ping_payload)
-        self._begin(run, ws)
-        return self._drive(run, options, dispatcher, ping_timeout)
+        keepalive = (ping_interval, ping_timeout)
+        settings = Settings(new_socket, options, keepalive, ping_payload, dispatcher, policy)
+        return self._begin(Session(self, settings)).drive()
 
-    def _begin(self, run: Run, ws: WebSocket) -> None:
+    def _begin(self, session: Session) -> Session:
         with self._lock:
-            self._run = run
-            self.sock = ws
+            self._session = session
             self._keep_running = True
             self.has_errored = False
+            self.reconnect_count = self.reconnect_attempt = 0
+            self.reconnect_delay = None
             self._fresh = False
             early, self._closed_early = self._closed_early, None
         if early is not None:
-            run.request_close(*early)
-
-    def _drive(
-        self, run: Run, options: dict[str, Any], custom: Any, ping_timeout: float | None
-    ) -> bool:
-        dispatcher: Any = None
-        try:
-            if run.connect(self.url, options):
-                dispatcher = self.create_dispatcher(
-                    ping_timeout, custom, run.ws.is_ssl(), run.disconnect
-                )
-                if isinstance(dispatcher, DispatcherBase):
-                    dispatcher.going = run.going
-                    dispatcher.until_check = run.until_check
-                    dispatcher.backlog = run.backlog
-                elif isinstance(dispatcher, WrappedDispatcher) and dispatcher.has_writer:
-                    run.ws.use_dispatcher(dispatcher)
-                run.loop(dispatcher)
-                # A foreign loop may go on with the run after its read has returned, unless
-                # it has returned because the app is to stop.
-                if not self._keep_running and not run.finished.is_set():
-                    run.close_now()
-        except BaseException as error:
-            run.finish(error)
-            if not isinstance(error, (Exception, KeyboardInterrupt)):
-                raise
-        finally:
-            if isinstance(dispatcher, DispatcherBase):
-                dispatcher.close()
-        return run.failed
+            session.request_close(*early)
+        return session
 
     def create_dispatcher(
         self,
@@ -351,25 +378,33 @@ class WebSocketApp:
         """Whether the connection is open."""
         return self.sock is not None and self.sock.connected
 
-    def _run_ended(self, run: Run) -> None:
+    @property
+    def _run(self) -> Run | None:
+        return None if self._session is None else self._session.run
+
+    def _session_ended(self, session: Session) -> None:
         with self._lock:
-            if self._run is run:
-                self._run = None
+            if self._session is session:
+                self._session = None
                 self.sock = None
                 self._keep_running = False
-                self.has_errored = run.failed
+                self.has_errored = session.failed
+                self.reconnect_attempt, self.reconnect_delay = 0, None
 
     # Callbacks
 
     def _callback(self, callback: Callable[..., Any] | None, *args: Any) -> None:
+        self._guarded(callback, self, *args)
+
+    def _guarded(self, callback: Callable[..., Any] | None, *args: Any) -> None:
         if callback is None:
             return
         try:
-            callback(self, *args)
+            callback(*args)
         except Exception as error:
             self._callback_failed(callback, error)
 
-    def _callback_failed(self, callback: Callable[..., Any], error: Exception) -> None:
+    def _callback_failed(self, callback: Any, error: Exception) -> None:
         _logger.error("error from callback %r: %s", callback, error, exc_info=error)
         if callback is not self.on_error:
             self._callback(self.on_error, error)
@@ -419,7 +454,6 @@ class WebSocketApp:
     def _stop_ping_thread(self) -> None:
         """Send no more pings in this run."""
         if self._run is not None:
-            self._run.keepalive.interval = 0
-
-    def _log_ping_failure(self, error: Exception) -> None:
-        _logger.debug("a ping could not be sent: %s", error)
+            keepalive = self._run.keepalive
+            if keepalive is not None:
+                keepalive.interval = 0

@@ -180,7 +180,9 @@ class WebSocket:
         elif self.sock_opt.timeout is None:
             self.sock_opt.timeout = getdefaulttimeout()
         options.setdefault("compression", self.compression)
-        options["deadline"] = Deadline(self.sock_opt.timeout)
+        options["deadline"] = deadline = Deadline(self.sock_opt.timeout)
+        # Not documented: for faces that call connecting off.
+        deadline.on_socket = options.pop("on_socket", None)
         sock, response = open_connection(url, self.sock_opt, options)
         try:
             self._codec = response.codec

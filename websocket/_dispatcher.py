@@ -110,6 +110,34 @@ class DispatcherBase:
                 pass
 
 
+class Pause:
+    """A wait that any thread and any signal handler may end, before it begins as well."""
+
+    def __init__(self) -> None:
+        self._over = False
+        self._loop: DispatcherBase | None = None
+
+    def wait(self, seconds: float) -> bool:
+        """Wait; False where ``end`` was called."""
+        loop = DispatcherBase(None, None)
+        try:
+            # In this order: whoever ends the wait sees the loop, or is seen here.
+            self._loop = loop
+            if not self._over and seconds > 0:
+                loop.timeout(seconds, lambda: None)
+        finally:
+            self._loop = None
+            loop.close()
+        return not self._over
+
+    def end(self) -> None:
+        """End the wait, and all that are to come."""
+        self._over = True
+        loop = self._loop
+        if loop is not None:
+            loop.wake()
+
+
 class Dispatcher(DispatcherBase):
     """The loop for plain sockets."""
 

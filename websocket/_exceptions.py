@@ -9,6 +9,7 @@
     ├── WebSocketConnectionClosedException    the connection is closed, or was lost
     ├── WebSocketTimeoutException             a deadline or timeout passed
     │   └── WebSocketWouldBlockException      ... of 0 s; also a BlockingIOError
+    ├── WebSocketOutboxFullException          no room for a message while there is no connection
     ├── WebSocketProxyException               the proxy refused, or its settings make no sense
     │   ├── WebSocketProxyConnectionException the proxy can't be reached; also an OSError
     │   └── WebSocketProxyTypeException       also a ValueError
@@ -35,6 +36,7 @@ __all__ = [
     "WebSocketException",
     "WebSocketHandshakeException",
     "WebSocketMessageTooBigException",
+    "WebSocketOutboxFullException",
     "WebSocketPayloadException",
     "WebSocketProtocolException",
     "WebSocketProxyConnectionException",
@@ -110,6 +112,20 @@ class WebSocketWouldBlockException(WebSocketTimeoutException, BlockingIOError):
 
     # OSError and its TLS kin would look for an errno.
     __str__ = Exception.__str__
+
+
+class WebSocketOutboxFullException(WebSocketException):
+    """There is no connection, and no room to keep the message until there is one.
+
+    Attributes:
+        messages: how many wait.
+        size: how many bytes they have together.
+    """
+
+    def __init__(self, message: str = "", messages: int = 0, size: int = 0):
+        super().__init__(message)
+        self.messages = messages
+        self.size = size
 
 
 class WebSocketProxyException(WebSocketException):

@@ -119,6 +119,7 @@ def connect(
     dialing = dialing or Dialing(options.sockopt)
     sock = _travel(route, dialing, deadline, deadline.sooner(proxy.proxy_timeout))
     try:
+        deadline.announce(sock)
         if route.tls is not None:
             sock = _tls.wrap(sock, route.tls, deadline)
         if hasattr(sock, "settimeout"):

@@ -6,9 +6,53 @@ arrives shows that the peer is alive, the timeout counts from the last sign of l
 
 from __future__ import annotations
 
+import math
+from collections import deque
+from collections.abc import Callable
 from enum import Enum
+from typing import Final
 
 from ._exceptions import WebSocketArgumentException
+
+_KEPT: Final = 512
+
+
+class RoundTrips:
+    """The times between pings and their pongs, in seconds. All are None at first.
+
+    Attributes:
+        last: the latest one.
+        smoothed: their moving average, as TCP computes it (RFC 6298 section 2).
+        count: how many there have been.
+    """
+
+    def __init__(self, on_add: Callable[[float], object] | None = None) -> None:
+        self._on_add = on_add
+        self.last: float | None = None
+        self.smoothed: float | None = None
+        self.count = 0
+        self._kept: deque[float] = deque(maxlen=_KEPT)
+
+    def add(self, seconds: float) -> None:
+        """Take note of one more."""
+        self.last = seconds
+        if self.smoothed is None:
+            self.smoothed = seconds
+        else:
+            self.smoothed += (seconds - self.smoothed) / 8
+        self.count += 1
+        self._kept.append(seconds)
+        if self._on_add is not None:
+            self._on_add(seconds)
+
+    def percentile(self, share: float) -> float | None:
+        """What ``share`` percent (above 0, up to 100) of the latest 512 did not exceed."""
+        if not 0 < share <= 100:
+            raise WebSocketArgumentException(
+                f"A percentile is above 0 and at most 100, not {share!r}"
+            )
+        kept = sorted(self._kept)
+        return kept[math.ceil(len(kept) * share / 100) - 1] if kept else None
 
 
 class Due(Enum):

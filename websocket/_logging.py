@@ -128,6 +128,19 @@ def debug(msg: object) -> None:
     _logger.debug("%s", msg)
 
 
+def event(name: str, message: str, *args: object, **fields: object) -> None:
+    """Log an event in the life of a connection at INFO, for people and for programs.
+
+    Args:
+        name: becomes ``ws_event`` of the record.
+        message, args: for people.
+        fields: become attributes of the record, with ``ws_`` before their names.
+    """
+    if _logger.isEnabledFor(logging.INFO):
+        extra = {f"ws_{key}": value for key, value in fields.items()}
+        _logger.info(message, *args, extra={"ws_event": name, **extra})
+
+
 def isEnabledForError() -> bool:
     """Whether an ERROR of the library would be logged."""
     return _logger.isEnabledFor(logging.ERROR)

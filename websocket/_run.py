@@ -1,5 +1,7 @@
 """One run of a ``WebSocketApp``: connect, call back, close. An object that is used once.
 
+A run is one connection; which runs follow one another is for ``_session`` to say.
+
 The run decides nothing about frames (``_stream`` and ``_protocol`` do) and nothing about time
 (``_keepalive`` does); it is what a loop, ours or one that the program brought along, calls
 when there is something to read or a deadline has come.
@@ -7,8 +9,11 @@ when there is something to read or a deadline has come.
 
 from __future__ import annotations
 
+import contextlib
+import socket
 import threading
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ._core import WebSocket
@@ -18,7 +23,9 @@ from ._exceptions import (
     WebSocketException,
     WebSocketTimeoutException,
 )
-from ._keepalive import Due, Keepalive
+from ._keepalive import Keepalive
+from ._observe import tell_received
+from ._pinger import Pinger
 from ._protocol.frames import OP_BINARY, OP_CONT, OP_TEXT
 from ._protocol.messages import Close, Fragment, Ping, Pong
 from ._socket import Deadline
@@ -36,6 +43,8 @@ class Run:
         ws: the connection, not connected yet.
         keepalive: interval and timeout of pings in seconds.
         ping_payload: what pings carry.
+        on_end: called once with this run, its error and the server's Close frame (either may
+            be None); it is to call ``end_connection``.
     """
 
     def __init__(
@@ -44,20 +53,25 @@ class Run:
         ws: WebSocket,
         keepalive: tuple[float, float | None],
         ping_payload: str | bytes,
+        on_end: Callable[[Run, BaseException | None, Close | None], None],
     ) -> None:
         self.app = app
         self.ws = ws
         self.dispatcher: Any = None
-        self.failed = False
-        self.finished = threading.Event()
-        self.keepalive = Keepalive(*keepalive, time.monotonic())
+        self.finished = False
+        self._on_end = on_end
+        self._opened_at: float | None = None
+        self._pinger: Pinger | None = None
         self._ping_settings = keepalive
         self._ping_payload = ping_payload
-        self._lock = threading.Lock()
+        # Reentrant, as a signal handler may close what its own thread is about to end.
+        self._lock = threading.RLock()
         self._close_request: tuple[int | None, bytes, Deadline] | None = None
         # Set once both Close frames are exchanged: the server has so long to end the stream.
         self._drain: Deadline | None = None
         self._stream: Any = None
+        self._dialling: socket.socket | None = None
+        self._patience: threading.Timer | None = None
         self._timer_at: float | None = None
         self._verdict: Exception | None = None
         self._expired = False
@@ -65,9 +79,18 @@ class Run:
     # What the app's thread does
 
     def connect(self, url: str, options: dict[str, Any]) -> bool:
-        """Connect and announce it; False where the program has closed in the meantime."""
+        """Connect; False where the program has closed in the meantime."""
         if self._close_request is None:
-            self.ws.connect(url, **options)
+            try:
+                self.ws.connect(url, on_socket=self._note_dialling, **options)
+            except Exception:
+                if self._close_request is None:
+                    raise
+                # The program wanted the end, and this may be its doing.
+                self._settle()
+                return False
+            finally:
+                self._stop_dialling()
         with self._lock:
             self._stream = self.ws._stream
             closing = self._close_request is not None
@@ -76,9 +99,32 @@ class Run:
             self.close_now()
             return False
         self._stream.on_shutdown = self._wake
+        self._opened_at = time.monotonic()
         self.restart_keepalive()
-        self.app._callback(self.app.on_open)
         return True
+
+    def _note_dialling(self, sock: Any) -> None:
+        with self._lock:
+            self._dialling = sock
+
+    def _stop_dialling(self) -> None:
+        with self._lock:
+            self._dialling, timer = None, self._patience
+            self._patience = None
+        if timer is not None:
+            timer.cancel()
+            timer.join()
+
+    def _call_off(self) -> None:
+        """Whatever step of connecting waits for the server comes back now."""
+        dialling = self._dialling
+        if dialling is not None:
+            with contextlib.suppress(OSError):
+                socket.socket.shutdown(dialling, socket.SHUT_RDWR)
+
+    def lasted(self) -> float | None:
+        """For how many seconds the connection has been open; None if it never was."""
+        return None if self._opened_at is None else time.monotonic() - self._opened_at
 
     def loop(self, dispatcher: Any) -> None:
         """Hand the connection to the loop; returns when the loop's ``read`` does."""
@@ -108,23 +154,15 @@ class Run:
         return True
 
     def finish(self, error: BaseException | None, close: Close | None = None) -> None:
-        """End the run: exactly one ``on_close``, and ``on_error`` before it for an error."""
+        """End the run, once."""
         with self._lock:
-            if self.finished.is_set():
+            if self.finished:
                 return
-            self.finished.set()
-        app = self.app
-        if error is not None:
-            self.failed = not isinstance(error, KeyboardInterrupt)
-            if not isinstance(error, SystemExit):
-                app._callback(app.on_error, error)
-        self._end_connection(error)
-        app._run_ended(self)
-        # The goodbye of an interrupted run may have brought the peer's Close frame.
-        close = close or self.ws._core.close_received
-        app._callback(app.on_close, *app._close_arguments(close))
+            self.finished = True
+        self._on_end(self, error, close)
 
-    def _end_connection(self, error: BaseException | None) -> None:
+    def end_connection(self, error: BaseException | None) -> None:
+        """Give the socket back."""
         if error is None or isinstance(error, Exception):
             self.ws.shutdown()
         else:
@@ -135,7 +173,7 @@ class Run:
 
     def on_readable(self) -> bool:
         """Take what has arrived; False ends the loop."""
-        if self.finished.is_set():
+        if self.finished:
             return False
         if self._expired:
             return self._conclude()
@@ -149,7 +187,8 @@ class Run:
             except WebSocketConnectionClosedException:
                 # Somebody closed the socket without asking the app.
                 return self._settle()
-            self.keepalive.heard(time.monotonic())
+            if self._pinger is not None:
+                self._pinger.heard()
             if not self._deliver_all():
                 return False
             # A loop that the program brought along can't see what TLS holds already.
@@ -158,7 +197,7 @@ class Run:
 
     def on_check(self) -> bool:
         """See to the deadlines; False ends the loop."""
-        if self.finished.is_set():
+        if self.finished:
             return False
         if not self._is_over():
             return True
@@ -171,12 +210,24 @@ class Run:
         deadline = self._end_deadline()
         if deadline is not None:
             return deadline.expired
-        due = self.keepalive.due(time.monotonic())
-        if due is Due.PING:
-            self.send_ping()
-        elif due is Due.TIMEOUT:
-            self._verdict = WebSocketTimeoutException("ping/pong timed out")
-        return due is Due.TIMEOUT
+        pinger = self._pinger
+        if pinger is None or not pinger.peer_is_gone():
+            return False
+        # A callback that took longer than the timeout has kept us from reading its sign of
+        # life, which is there by now.
+        if self._arrived():
+            pinger.heard()
+            return not self._deliver_all()
+        self._verdict = WebSocketTimeoutException("ping/pong timed out")
+        return True
+
+    def _arrived(self) -> bool:
+        """Whether something can be read at once; it is."""
+        try:
+            self._stream.fill(Deadline(0))
+        except WebSocketException:
+            return False
+        return True
 
     def _conclude(self) -> bool:
         if self._verdict is None:
@@ -194,11 +245,10 @@ class Run:
         deadline = self._end_deadline()
         if deadline is not None:
             return deadline.left()
-        at = self.keepalive.deadline()
-        return None if at is None else max(0.0, at - time.monotonic())
+        return None if self._pinger is None else self._pinger.wait()
 
     def going(self) -> bool:
-        return not self.finished.is_set()
+        return not self.finished
 
     def backlog(self) -> bool:
         """Whether the loop should call ``on_readable`` for room to write as well."""
@@ -208,7 +258,7 @@ class Run:
         """Ask a foreign loop to call at the next deadline."""
         if not isinstance(self.dispatcher, WrappedDispatcher):
             return
-        if self._expired or self.finished.is_set():
+        if self._expired or self.finished:
             return
         delay = self.until_check()
         if delay is None or not self.dispatcher.has_timers:
@@ -220,7 +270,7 @@ class Run:
 
     def _on_timer(self) -> None:
         self._timer_at = None
-        if not self.finished.is_set() and self._is_over():
+        if not self.finished and self._is_over():
             # The loop still watches the socket: it lets go of it only when on_readable says
             # so, and the end of the stream makes it readable.
             self._expired = True
@@ -244,6 +294,8 @@ class Run:
         """Call back for all events that are there; False ends the loop."""
         app = self.app
         events = self.ws._core.events
+        if app.observer is not None:
+            tell_received(app.observer, tuple(events))
         while events:
             try:
                 event = events.popleft()
@@ -262,10 +314,10 @@ class Run:
                         app._callback_failed(on_message, error)
                 continue
             self._deliver_rare(event)
-            if self.finished.is_set():
+            if self.finished:
                 break
         self._arm_timer()
-        return not self.finished.is_set()
+        return not self.finished
 
     def _deliver_rare(self, event: Any) -> None:
         app = self.app
@@ -277,7 +329,6 @@ class Run:
         elif isinstance(event, Exception):
             self._on_failure(event)
         elif isinstance(event, Pong):
-            self.keepalive.pong(event.payload)
             app.last_pong_tm = time.time()
             app._callback(app.on_pong, event.payload)
         elif isinstance(event, Ping):
@@ -297,6 +348,8 @@ class Run:
             # The program wanted the end, and here it is.
             self._settle()
             return
+        if self.app._sender is not None:
+            self.app._sender.measure()
         self._stream.fail(error)
         self.finish(error)
 
@@ -306,10 +359,15 @@ class Run:
         """Start the closing handshake; the loop sees it to its end."""
         deadline = Deadline(timeout)
         with self._lock:
-            if self._close_request is not None or self.finished.is_set():
+            if self._close_request is not None or self.finished:
                 return
             self._close_request = (status, reason, deadline)
             stream = self._stream
+            if stream is None and self._dialling is not None and timeout is not None:
+                # The server still has that long to answer, and then hears a proper goodbye.
+                self._patience = threading.Timer(timeout, self._call_off)
+                self._patience.daemon = True
+                self._patience.start()
         if stream is None:
             return
         try:
@@ -337,19 +395,25 @@ class Run:
         """A foreign loop failed to write: let its reader find the end of the stream."""
         self._stream.transport.shutdown()
 
+    @property
+    def keepalive(self) -> Keepalive | None:
+        return None if self._pinger is None else self._pinger.keepalive
+
     def restart_keepalive(self) -> None:
         """The next ping is due one interval from now."""
-        self.keepalive = Keepalive(*self._ping_settings, time.monotonic())
+        payload = self._ping_payload
+        self._pinger = Pinger(
+            self._stream,
+            *self._ping_settings,
+            payload.encode() if isinstance(payload, str) else bytes(payload),
+            self.app.round_trips,
+            self._note_ping,
+        )
 
     def send_ping(self) -> None:
         """Send one ping of the keepalive."""
-        payload = self._ping_payload
-        data = payload.encode() if isinstance(payload, str) else bytes(payload)
-        now = time.monotonic()
+        if self._pinger is not None:
+            self._pinger.ping()
+
+    def _note_ping(self) -> None:
         self.app.last_ping_tm = time.time()
-        try:
-            self.ws.ping(data)
-        except WebSocketException as error:
-            # The reader finds out by itself when the connection is lost.
-            self.app._log_ping_failure(error)
-        self.keepalive.pinged(data, now)

@@ -11,6 +11,7 @@ import math
 import select
 import selectors
 import socket
+import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol, TypeVar, cast
@@ -102,14 +103,19 @@ class Deadline:
         timeout: seconds from now, or None for no limit.
         clock: what counts the seconds.
 
+    Attributes:
+        on_socket: called with each socket that the operation makes, so that another thread can
+            call the operation off by shutting it down. None where nobody wants to.
+
     Raises:
         WebSocketArgumentException: ``timeout`` is negative or no number.
     """
 
-    __slots__ = ("_clock", "_end", "timeout")
+    __slots__ = ("_clock", "_end", "on_socket", "timeout")
 
     def __init__(self, timeout: float | None, clock: Callable[[], float] = time.monotonic):
         self.timeout = check_timeout(timeout)
+        self.on_socket: Callable[[Any], object] | None = None
         self._clock = clock
         self._end = None if self.timeout is None else clock() + self.timeout
 
@@ -139,6 +145,11 @@ class Deadline:
             raise self.error()
         return left
 
+    def announce(self, sock: Any) -> None:
+        """Let whoever may call the operation off know of a socket."""
+        if self.on_socket is not None:
+            self.on_socket(sock)
+
     def error(self) -> WebSocketTimeoutException:
         """The exception that says that the time is over."""
         if self.timeout is None:
@@ -150,6 +161,7 @@ class Deadline:
         if timeout is not None:
             other = Deadline(timeout, self._clock)
             if other._end is not None and (self._end is None or other._end < self._end):
+                other.on_socket = self.on_socket
                 return other
         return self
 
@@ -405,6 +417,46 @@ def send(sock: SocketLike | None, data: bytes | str) -> int:
     sent = _retrying(sock, lambda: sock.send(payload), selectors.EVENT_WRITE)
     # A stand-in for a socket may return nothing; then it took all.
     return len(payload) if sent is None else sent
+
+
+def unacknowledged(sock: Any) -> int | None:
+    """The bytes written to a socket that the peer's TCP has not acknowledged yet.
+
+    Returns:
+        None where the system does not tell (Linux and Android do, by SIOCOUTQ), or where it is
+        no socket any more.
+    """
+    if not sys.platform.startswith(("linux", "android")):
+        return None
+    # Not everywhere there, so not at the top of the module.
+    import fcntl
+    import termios
+
+    try:
+        answer = fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, b"\0" * 4)
+    except (OSError, ValueError, AttributeError, TypeError):
+        return None
+    return int.from_bytes(answer, sys.byteorder)
+
+
+# Where the kernel's struct tcp_info has tcpi_bytes_acked.
+_BYTES_ACKED = slice(120, 128)
+
+
+def acknowledged(sock: Any) -> int | None:
+    """The bytes that the peer's TCP has acknowledged since the connection began.
+
+    Returns:
+        None where the system does not tell (Linux does, by TCP_INFO).
+    """
+    if not sys.platform.startswith(("linux", "android")):
+        return None
+    try:
+        info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _BYTES_ACKED.stop)
+    except (OSError, AttributeError, TypeError):
+        return None
+    field = bytes(info)[_BYTES_ACKED]
+    return int.from_bytes(field, sys.byteorder) if len(field) == 8 else None
 
 
 def add_note(error: BaseException, text: str) -> None:

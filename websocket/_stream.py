@@ -12,6 +12,7 @@ that is no socket. The choice is made once, when the stream is made.
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 from typing import Any, Final, Protocol
@@ -108,6 +109,7 @@ class Stream:
         self._pings: list[PongWaiter] = []  # whose pongs have not come
         self._receivers: list[None] = []  # as many as wait for the readlock
         self._shut = False
+        self._process = os.getpid()
 
     # Receiving
 
@@ -473,10 +475,18 @@ class Stream:
         try:
             send(OP_PING, payload)
         except BaseException:
-            with contextlib.suppress(ValueError):
-                self._pings.remove(waiter)
+            self.forget_ping(waiter)
             raise
         return waiter
+
+    def ping_soon(self, payload: bytes) -> PongWaiter:
+        """Send a ping now, or as soon as there is room for it; never waits."""
+        return self.ping(payload, self._send_soon)
+
+    def forget_ping(self, waiter: PongWaiter) -> None:
+        """Nobody waits for this pong any more."""
+        with contextlib.suppress(ValueError):
+            self._pings.remove(waiter)
 
     def _acknowledge(self, payload: bytes) -> None:
         """A pong answers the ping with its payload and, as peers may skip some, all before."""
@@ -529,8 +539,9 @@ class Stream:
         deadline = Deadline(timeout)
         try:
             with contextlib.suppress(WebSocketException):
-                self.send_close(code, reason, deadline)
-                self._await_close(deadline)
+                if not self._forked:
+                    self.send_close(code, reason, deadline)
+                    self._await_close(deadline)
         finally:
             self.shutdown()
 
@@ -587,6 +598,11 @@ class Stream:
         if self._shut:
             return
         self._shut = True
+        if self._forked:
+            # The connection is the parent's; the locks may be held by threads that are not here.
+            self.transport.close()
+            self.core.eof()
+            return
         self.transport.shutdown()
         # Wait until they have: a descriptor that is closed under a thread that is about to
         # use it may by then be somebody else's.
@@ -597,6 +613,11 @@ class Stream:
         self.core.eof()
         if self.on_shutdown is not None:
             self.on_shutdown()
+
+    @property
+    def _forked(self) -> bool:
+        """Whether this is a child process, whose copy of the socket is all it may close."""
+        return os.getpid() != self._process
 
     @staticmethod
     def _acquire(lock: Lock, deadline: Deadline | None) -> bool:

@@ -330,6 +330,7 @@ def wrap(sock: Any, settings: Settings, deadline: Deadline) -> Any:
     """
     try:
         sock = _wrapped(sock, settings, deadline)
+        deadline.announce(sock)
         if settings.handshake:
             _shake_hands(sock, deadline)
             _check_fingerprint(sock, settings)

@@ -6,7 +6,9 @@ before the memory is spent.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import os
 import zlib as standard_zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -46,10 +48,10 @@ _SERVER_BITS: Final = "server_max_window_bits"
 _CLIENT_BITS: Final = "client_max_window_bits"
 
 # The extra ``speed`` brings zlib-ng: the same interface, faster.
-try:
-    zlib: Any = importlib.import_module("zlib_ng.zlib_ng")
-except ImportError:
-    zlib = standard_zlib
+zlib: Any = standard_zlib
+if os.environ.get("WEBSOCKET_NO_EXTENSIONS", "0") in ("", "0"):
+    with contextlib.suppress(ImportError):
+        zlib = importlib.import_module("zlib_ng.zlib_ng")
 
 
 @dataclass(frozen=True, kw_only=True)
