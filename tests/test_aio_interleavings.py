@@ -86,10 +86,11 @@ class Play:
         assert not self.ws._events
         open_still = self.ws.connected
         closing = asyncio.ensure_future(self.ws.close())
-        while not closing.done():
+        for _ in range(200):
             self.pipe.move_out(10_000)
             self.pipe.move_in(10_000)
             await asyncio.sleep(0.1)
+        assert closing.done(), "closing has no end"
         await asyncio.gather(*self.tasks, return_exceptions=True)
         assert self.received == before_close == self.peer_sent[: len(before_close)]
         if open_still:
