@@ -145,7 +145,8 @@ def test_the_end_at_every_byte_of_a_close_frame(face: Face) -> None:
                 assert type(outcome.error) is WebSocketConnectionClosedException
             else:
                 assert outcome.closed == (1001, "bye")
-    assert bad.close_codes[-1] == 1001
+    # Each connection has a thread, and the last one may be faster than one before it.
+    assert bad.close_codes.count(1001) == 1
 
 
 @each_face
