@@ -49,6 +49,8 @@ class Headers(dict[str, str]):
     def get_all(self, name: str) -> list[str]:
         """Every value of ``name`` as received, one entry per line."""
         key = name.lower()
+        if key not in self:
+            return []
         return [value for other, value in self.pairs if other.lower() == key]
 
     def tokens(self, name: str) -> list[str]:
@@ -75,7 +77,7 @@ def check_field(name: str, value: str) -> None:
             f"The header name {name[:_MAX_SHOWN]!r} is not allowed; "
             "use letters, digits and hyphens, without spaces or line breaks."
         )
-    if any(character in value for character in "\r\n\0"):
+    if "\r" in value or "\n" in value or "\0" in value:
         raise WebSocketArgumentException(
             f"The value of the header {name} has a line break or a NUL character; remove it."
         )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final
 
 from .._exceptions import WebSocketURLException
@@ -136,6 +137,7 @@ class URL:
         return f"{self.scheme}://{self.hostport}{self.resource}"
 
 
+@lru_cache(maxsize=256)
 def ascii_hostname(host: str) -> str:
     """``host`` in the form for name lookup, SNI and the Host field (IDNA, RFC 3490).
 
