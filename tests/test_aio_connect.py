@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import socket
 import ssl
@@ -21,6 +22,7 @@ from wire import frame, parse
 
 import websocket
 from websocket import (
+    Backoff,
     WebSocketAddressException,
     WebSocketArgumentException,
     WebSocketBadStatusException,
@@ -466,3 +468,157 @@ def test_a_listener_is_good_for_one_connection() -> None:
 
     with Server() as server:
         run(main(server.url))
+
+
+# --- one connection after the other
+
+
+AT_ONCE = Backoff(0, jitter=0, attempts=3)
+
+
+def dropping(counts: list[int]) -> Any:
+    """A server that says how many connections there were, and then drops the connection."""
+
+    def handler(peer: ServerConnection) -> None:
+        counts.append(len(counts) + 1)
+        peer.send(str(counts[-1]))
+        peer.abort()
+
+    return handler
+
+
+async def drain(ws: aio.Connection) -> None:
+    """Receive until the connection ends, however it does."""
+    with contextlib.suppress(WebSocketConnectionClosedException):
+        while True:
+            await ws.recv()
+
+
+def test_a_lost_connection_is_followed_by_a_new_one() -> None:
+    async def main(url: str) -> list[str | bytes]:
+        received: list[str | bytes] = []
+        tokens = iter(("a", "b", "c", "d"))
+        async for ws in aio.connect(
+            url, reconnect=AT_ONCE, header=lambda: [f"X-Token: {next(tokens)}"]
+        ):
+            try:
+                async for message in ws:
+                    received.append(message)
+            except WebSocketConnectionClosedException:
+                pass
+            if len(received) == 3:
+                break
+        return received
+
+    counts: list[int] = []
+    with Server(dropping(counts)) as server:
+        assert run(main(server.url)) == ["1", "2", "3"]
+
+
+def test_the_loop_raises_when_the_policy_gives_up() -> None:
+    counts: list[int] = []
+
+    async def main(url: str) -> None:
+        async for ws in aio.connect(url, reconnect=AT_ONCE):
+            await drain(ws)
+
+    with Server(dropping(counts)) as server:
+        with pytest.raises(WebSocketConnectionClosedException):
+            run(main(server.url))
+        assert len(counts) == 4
+
+
+@pytest.mark.parametrize(("code", "opened"), [(1000, 1), (1001, 1), (1012, 4)])
+def test_a_close_for_good_ends_the_loop(code: int, opened: int) -> None:
+    async def main(url: str) -> int:
+        count = 0
+        async for ws in aio.connect(url, reconnect=AT_ONCE):
+            count += 1
+            await drain(ws)
+        return count
+
+    with Server(lambda peer: peer.close(code)) as server:
+        assert run(main(server.url)) == opened
+
+
+def test_a_single_connection() -> None:
+    async def main(url: str) -> int:
+        count = 0
+        async for ws in aio.connect(url, reconnect=False):
+            count += 1
+            await drain(ws)
+        return count
+
+    with Server(dropping([])) as server:
+        assert run(main(server.url)) == 1
+
+
+@pytest.mark.parametrize("policy", [AT_ONCE, None, False])
+def test_a_first_connection_that_fails_is_not_retried(policy: Any) -> None:
+    async def main() -> None:
+        async for _ in aio.connect(f"ws://127.0.0.1:{unused_port()}/", reconnect=policy):
+            pytest.fail("there is nobody")
+
+    with pytest.raises(ConnectionRefusedError):
+        run(main())
+
+
+def test_a_first_connection_may_be_retried() -> None:
+    """The server refuses twice; the third time it lets the client in."""
+    asked: list[int] = []
+
+    def refuse(request: Any) -> Refusal | None:
+        asked.append(1)
+        return Refusal(503, "Not yet") if len(asked) < 3 else None
+
+    async def main(url: str) -> str | bytes:
+        policy = Backoff(0, jitter=0, first=True)
+        async for ws in aio.connect(url, reconnect=policy):
+            return await ws.recv()
+        raise AssertionError
+
+    with Server(lambda peer: peer.send("in"), process_request=refuse) as server:
+        assert run(main(server.url)) == "in"
+    assert len(asked) == 3
+
+
+def test_a_refusal_for_good_ends_the_loop() -> None:
+    async def main(url: str) -> None:
+        async for _ in aio.connect(url, reconnect=Backoff(0, first=True)):
+            pytest.fail("it was refused")
+
+    with (
+        Server(process_request=lambda request: Refusal(403, "Never")) as server,
+        pytest.raises(WebSocketBadStatusException, match="403"),
+    ):
+        run(main(server.url))
+
+
+def test_what_the_body_leaves_open_is_closed() -> None:
+    async def main(url: str) -> list[int | None]:
+        codes: list[int | None] = []
+        seen = []
+        async for ws in aio.connect(url, reconnect=AT_ONCE):
+            seen.append(ws)
+            if len(seen) == 3:
+                break
+        await ws.close()
+        codes.extend(one.close_code for one in seen)
+        assert not any(one.connected for one in seen)
+        return codes
+
+    with Server() as server:
+        assert run(main(server.url)) == [1000, 1000, 1000]
+
+
+def test_a_wait_can_be_cancelled() -> None:
+    async def main(url: str) -> None:
+        async for ws in aio.connect(url, reconnect=Backoff(3600, 3600, jitter=0)):
+            await drain(ws)
+
+    async def limited(url: str) -> None:
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(main(url), 0.5)
+
+    with Server(dropping([])) as server:
+        run(limited(server.url))

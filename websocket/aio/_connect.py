@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+import asyncio
+import random
+import time
+from collections.abc import AsyncGenerator, Generator
+from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from .._exceptions import WebSocketException
+from .._logging import event
+from .._reconnect import Attempts, Backoff, Reason, policy_of
 from ._connection import Connection
 from ._listener import Listener
 from ._open import open_connection
@@ -25,9 +32,18 @@ class connect:
         async with connect(url) as ws:  # closed at the end of the block
             ...
         ws = await connect(url)  # close it yourself
+        async for ws in connect(url):  # a new one whenever this one is lost
+            ...
+
+    The loop gives each connection to its body, closes it afterwards, and connects again by the
+    same policy as ``WebSocketApp``: it ends at a Close for good (1000, for instance), and raises
+    the last error where the policy gives up. Catch WebSocketConnectionClosedException in the
+    body and go on. A callable ``header`` is asked anew for each connection.
 
     Parameters:
         url: where to connect.
+        reconnect: for the loop: a ``Backoff``, a number of seconds between attempts, True for
+            no end, False for a single connection; None for the default policy.
         **options: see ``Options``, and the documentation's page on asyncio.
 
     Raises:
@@ -40,16 +56,62 @@ class connect:
         WebSocketHandshakeException: the server's answer is no opening handshake.
     """
 
-    def __init__(self, url: str, **options: Unpack[Options]) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        reconnect: Backoff | float | None = None,
+        **options: Unpack[Options],
+    ) -> None:
         self.url = url
         self._settings = settle(options)
+        self._policy = policy_of(reconnect)
         self._connection: Connection | None = None
 
-    async def _connect(self) -> Connection:
-        opened = await open_connection(self.url, self._settings)
-        connection = Connection(opened, self._settings)
+    async def _connect(self, timeout: float | None = None) -> Connection:
+        settings = self._settings
+        if settings.timeout is None and timeout is not None:
+            settings = replace(settings, timeout=timeout)
+        opened = await open_connection(self.url, settings)
+        connection = Connection(opened, settings)
         opened.hand_over(connection._driver)
         return connection
+
+    async def __aiter__(self) -> AsyncGenerator[Connection, None]:
+        attempts = Attempts(self._policy)
+        while True:
+            limit = attempts.policy.timeout if attempts.policy and attempts.made else None
+            lasted: float | None = None
+            try:
+                connection = await self._connect(limit)
+            except (WebSocketException, OSError) as error:
+                reason: Reason = error
+            else:
+                began = time.monotonic()
+                try:
+                    yield connection
+                finally:
+                    reason = _reason(connection)
+                    await connection.close()
+                lasted = time.monotonic() - began
+            following = attempts.after(reason, lasted)
+            if following is None:
+                if isinstance(reason, int) or (lasted is not None and self._policy is None):
+                    return
+                raise reason
+            attempts = following
+            number, delay = attempts.next(reason, random.random(), time.time())
+            event(
+                "reconnecting",
+                "attempt %d to connect again in %.1f s, after: %s",
+                number,
+                delay,
+                reason,
+                attempt=number,
+                delay=delay,
+                error=reason if isinstance(reason, BaseException) else None,
+            )
+            await asyncio.sleep(delay)
 
     def __await__(self) -> Generator[Any, None, Connection]:
         return self._connect().__await__()
@@ -66,6 +128,13 @@ class connect:
     ) -> None:
         if self._connection is not None:
             await self._connection.close()
+
+
+def _reason(connection: Connection) -> Reason:
+    """Why the program has done with a connection: a loss, unless the server closed it."""
+    if connection.closed_by == "server" and connection.close_code is not None:
+        return connection.close_code
+    return connection._driver.mishap or connection._driver.closed_error()
 
 
 async def connect_listener(listener: _L, url: str, **options: Unpack[Options]) -> _L:
