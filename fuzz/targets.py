@@ -9,7 +9,7 @@ from typing import Any
 
 from websocket._accel import py
 from websocket._exceptions import WebSocketException
-from websocket._protocol import connection as connection_module
+from websocket._protocol import connection, sending
 from websocket._protocol.connection import Connection, Role
 from websocket._protocol.deflate import Deflate
 from websocket._protocol.messages import Piece
@@ -21,19 +21,21 @@ except ImportError:
 else:
     TWINS = (py, _c)
 
-_HOT = ("encode_batch", "encode_frame", "encode_masked", "mask", "mask_key", "scan")
+# Where the twin in use was imported to.
+_USERS: dict[ModuleType, tuple[str, ...]] = {
+    connection: ("mask", "scan"),
+    sending: ("encode_batch", "encode_frame", "encode_masked", "mask", "mask_key"),
+}
 
 
 @contextlib.contextmanager
 def _using(twin: ModuleType) -> Iterator[None]:
-    before = {name: getattr(connection_module, name) for name in _HOT}
-    for name in _HOT:
-        setattr(connection_module, name, getattr(twin, name))
-    try:
+    with contextlib.ExitStack() as stack:
+        for module, names in _USERS.items():
+            for name in names:
+                stack.callback(setattr, module, name, getattr(module, name))
+                setattr(module, name, getattr(twin, name))
         yield
-    finally:
-        for name, function in before.items():
-            setattr(connection_module, name, function)
 
 
 def _pieces(data: bytes, sizes: bytes) -> Iterator[bytes]:

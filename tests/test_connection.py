@@ -18,8 +18,9 @@ from websocket import (
 )
 from websocket._exceptions import WebSocketArgumentException, WebSocketMessageTooBigException
 from websocket._protocol.buffer import READ_SIZE, SMALLEST
-from websocket._protocol.connection import Connection, Role, State, failure
+from websocket._protocol.connection import Connection, Role, State
 from websocket._protocol.messages import Close, Fragment, Frame, Ping, Pong
+from websocket._protocol.sending import failure
 
 ROLES = [Role.CLIENT, Role.SERVER]
 

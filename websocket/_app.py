@@ -16,10 +16,11 @@ from ._keepalive import RoundTrips, check_settings
 from ._observe import Observer, tell
 from ._open import DialingOptions, check_dialing
 from ._outbox import Outbox, Sender
-from ._protocol.connection import DEFAULT_MAX_SIZE, Payload, close_payload
+from ._protocol.connection import DEFAULT_MAX_SIZE
 from ._protocol.extensions import Extension
 from ._protocol.frames import OP_BINARY, OP_CLOSE, OP_TEXT
 from ._protocol.messages import Close, parse_close
+from ._protocol.sending import Payload, close_payload
 from ._reconnect import DEFAULT, Backoff, policy_of
 from ._run import Run
 from ._session import Session, Settings

@@ -44,11 +44,12 @@ from ._logging import isEnabledForTrace, trace
 from ._open import open_connection
 from ._pieces import MessageReader, MessageWriter
 from ._pong import PongWaiter
-from ._protocol.connection import DEFAULT_MAX_SIZE, Connection, Event, Payload, close_payload
+from ._protocol.connection import DEFAULT_MAX_SIZE, Connection, Event
 from ._protocol.deflate import extension_of
 from ._protocol.extensions import Codec, Extension
 from ._protocol.frames import FIN, OP_BINARY, OP_CLOSE, OP_PING, OP_PONG, OP_TEXT
 from ._protocol.messages import Close, Fragment, Frame, Ping, Pong
+from ._protocol.sending import Payload, close_payload
 from ._socket import DEFAULT_SOCKET_OPTION, Deadline, getdefaulttimeout, sock_opt  # noqa: F401
 from ._ssl_compat import HAVE_CONTEXT_CHECK_HOSTNAME, HAVE_SSL, ssl  # noqa: F401
 from ._stream import Stream

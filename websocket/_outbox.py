@@ -18,8 +18,8 @@ from ._exceptions import (
     WebSocketOutboxFullException,
     WebSocketTimeoutException,
 )
-from ._protocol.connection import Payload
 from ._protocol.frames import OP_CLOSE
+from ._protocol.sending import Payload
 from ._socket import unacknowledged
 
 _WHEN_FULL: Final = ("raise", "drop_oldest", "block")

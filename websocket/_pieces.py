@@ -18,9 +18,10 @@ from ._exceptions import (
     WebSocketException,
     WebSocketTimeoutException,
 )
-from ._protocol.connection import Event, Payload, as_bytes
+from ._protocol.connection import Event
 from ._protocol.frames import CLOSE_INTERNAL_ERROR, OP_BINARY, OP_TEXT
 from ._protocol.messages import Close, Piece
+from ._protocol.sending import Payload, as_bytes
 from ._socket import Deadline
 from ._stream import LINGER, Stream
 

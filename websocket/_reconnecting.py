@@ -28,8 +28,8 @@ from ._logging import event
 from ._observe import Observer, tell, tell_received
 from ._outbox import Outbox, Sender
 from ._pinger import Pinger
-from ._protocol.connection import Payload, close_payload
 from ._protocol.frames import OP_BINARY, OP_CLOSE, OP_TEXT
+from ._protocol.sending import Payload, close_payload
 from ._reconnect import Attempts, Backoff, Reason, policy_of
 from ._socket import Deadline, getdefaulttimeout
 

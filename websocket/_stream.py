@@ -7,6 +7,9 @@ Two roads lead to the socket. The direct one moves bytes between the transport a
 The outer one goes frame by frame through functions that the face hands in, for connections
 that are traced, that use methods a program has overridden, mask keys of its own, or an object
 that is no socket. The choice is made once, when the stream is made.
+
+It is one module in spite of its length: reading, writing and closing share two locks, and who
+changes one of them has to see the others.
 """
 
 from __future__ import annotations
@@ -26,18 +29,10 @@ from ._exceptions import (
     WebSocketTimeoutException,
 )
 from ._pong import GRACE, PongWaiter
-from ._protocol.connection import (
-    LARGE,
-    Connection,
-    Event,
-    Payload,
-    State,
-    close_payload,
-    failure,
-    not_encodable,
-)
+from ._protocol.connection import Connection, Event, State
 from ._protocol.frames import FIN, OP_BINARY, OP_CLOSE, OP_PING, OP_PONG, OP_TEXT
 from ._protocol.messages import Close, Frame, Ping
+from ._protocol.sending import LARGE, Payload, close_payload, failure, not_encodable
 from ._socket import Deadline
 from ._transport import transport_for
 

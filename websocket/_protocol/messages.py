@@ -17,7 +17,7 @@ from .._exceptions import (
     WebSocketProtocolException,
 )
 from .extensions import Codec
-from .frames import FIN, OP_CLOSE, OP_CONT, OP_TEXT, OPCODE_NAMES, FrameHeader, is_wire_close_code
+from .frames import OP_CLOSE, OP_CONT, OP_TEXT, OPCODE_NAMES, FrameHeader, is_wire_close_code
 
 _SMALL_PART: Final = 256
 
@@ -199,35 +199,6 @@ class TextParts:
         self._parts.clear()
         self._small.clear()
         return text
-
-
-class OutgoingMessage:
-    """A message that is sent in pieces (section 5.4): what the frame of each one carries."""
-
-    __slots__ = ("_codec", "_opcode", "_text")
-
-    def __init__(self, opcode: int, codec: Codec | None, check_text: bool) -> None:
-        self._opcode = opcode  # of the next frame
-        self._codec = codec
-        self._text = Text8() if check_text else None
-
-    def frame(
-        self, payload: bytes | bytearray | memoryview, fin: bool
-    ) -> tuple[int, bytes | bytearray | memoryview]:
-        """The first byte and the payload of the next frame.
-
-        Raises:
-            WebSocketPayloadException: the text is not UTF-8.
-        """
-        if self._text is not None:
-            self._text.feed(payload, fin)
-        first = (FIN if fin else 0) | self._opcode
-        if self._codec is not None:
-            payload = self._codec.encode_piece(payload, fin)
-            if self._opcode != OP_CONT:
-                first |= self._codec.rsv
-        self._opcode = OP_CONT
-        return first, payload
 
 
 class MessageAssembler:

@@ -19,9 +19,10 @@ from .._exceptions import (
 )
 from .._keepalive import Due, Keepalive
 from .._protocol.connection import Connection as Core
-from .._protocol.connection import State, close_payload, failure
+from .._protocol.connection import State
 from .._protocol.frames import OP_CLOSE, OP_PING
 from .._protocol.messages import Close, Ping, Pong
+from .._protocol.sending import close_payload, failure
 from .._socket import CONNECTION_LOST
 from ._options import Settings
 from ._sending import SendingProtocol

@@ -11,10 +11,10 @@ from typing import Any
 from .._abnf import ABNF, abnf_of
 from .._logging import isEnabledForTrace, trace
 from .._protocol.connection import Connection as Core
-from .._protocol.connection import Payload
 from .._protocol.extensions import Codec
 from .._protocol.frames import FIN, OP_CLOSE
 from .._protocol.messages import Frame
+from .._protocol.sending import Payload
 from ._driver import Driver
 from ._options import Settings
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterable, AsyncIterator, Iterable
 from typing import TYPE_CHECKING, Any
 
-from .._protocol.connection import as_bytes
 from .._protocol.frames import CLOSE_INTERNAL_ERROR, OP_BINARY, OP_TEXT
 from .._protocol.messages import Piece, Text8, decode_text
+from .._protocol.sending import as_bytes
 from ._driver import Driver
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 from .._accel import encode_masked, mask_key
-from .._protocol.connection import LARGE, Payload, not_encodable
 from .._protocol.connection import Connection as Core
 from .._protocol.frames import FIN, OP_BINARY, OP_PING, OP_PONG, OP_TEXT
+from .._protocol.sending import LARGE, Payload, not_encodable
 from ._options import Settings
 from ._pong import Pongs
 from ._waiters import Waiters

@@ -11,11 +11,12 @@ from collections.abc import Iterable, Iterator
 
 from .._exceptions import WebSocketConnectionClosedException, WebSocketException
 from .._pong import PongWaiter
-from .._protocol.connection import Connection, Payload, Role, close_payload
+from .._protocol.connection import Connection, Role
 from .._protocol.extensions import Codec
 from .._protocol.frames import OP_BINARY, OP_CONT, OP_TEXT
 from .._protocol.http11 import RequestHead
 from .._protocol.messages import Close
+from .._protocol.sending import Payload, close_payload
 from .._socket import Deadline
 from .._stream import Stream
 
