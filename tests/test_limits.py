@@ -96,7 +96,8 @@ def test_a_flood_is_not_kept(flood: Flood) -> None:
         tracemalloc.stop()
     # A ping of 20 bytes is an event of some 150, and an entry in two queues.
     assert max(peaks) < 60 * SOCKET_BUFFER
-    assert peaks[-1] < 2 * max(peaks[:3]) + 16 * 1024
+    # How much one read brings differs from round to round; what is kept shows in all later ones.
+    assert min(peaks[-4:]) < 2 * max(peaks[:3]) + 16 * 1024
 
 
 @pytest.mark.parametrize("flood", ["tiny messages", "empty messages"], indirect=True)

@@ -55,7 +55,9 @@ class DispatcherBase:
         self._alarm.close()
 
     def __del__(self) -> None:
-        self.close()
+        # An interrupt may have come before the sockets were there.
+        with contextlib.suppress(AttributeError):
+            self.close()
 
     def send(self, sock: Any, data: str | bytes) -> int:
         """Write to the socket, return how many bytes it took."""
