@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import gc
 import os
 import random
 import signal
@@ -289,6 +290,9 @@ def main() -> int:
             break
         ROUNDS[arguments.what](random.Random(f"{seed}/{done}"))
         done += 1
+    # What an interrupt has cut off between a socket and its owner is Python's to close, and
+    # where the interrupt's traceback is part of a cycle, its collector's.
+    gc.collect()
     after = descriptors(), threading.active_count()
     print(f"{arguments.what}: {done} rounds in {time.monotonic() - began:.0f} s, left: {after}")
     check(after <= before, f"descriptors and threads: {before} before, {after} after")
