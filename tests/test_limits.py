@@ -15,6 +15,7 @@ from wire import frame
 
 from websocket import (
     WebSocket,
+    WebSocketException,
     WebSocketMessageTooBigException,
     WebSocketTimeoutException,
     create_connection,
@@ -38,9 +39,15 @@ FLOODS = {
 
 
 class Flood:
-    """A connection into which its other end pours the same bytes without end."""
+    """A connection into which its other end pours the same bytes without end.
 
-    def __init__(self, data: bytes) -> None:
+    Parameters:
+        what: one of ``FLOODS``.
+    """
+
+    def __init__(self, what: str) -> None:
+        data = FLOODS[what]
+        self.what = what
         self.poured = 0
         self._data = data
         ours, self._peer = socket.socketpair()
@@ -75,7 +82,7 @@ class Flood:
 
 @pytest.fixture
 def flood(request: pytest.FixtureRequest) -> Iterator[Flood]:
-    running = Flood(FLOODS[request.param])
+    running = Flood(request.param)
     yield running
     running.close()
 
@@ -111,6 +118,67 @@ def test_a_slow_program_holds_the_server_back(flood: Flood) -> None:
     # What was read beyond that came in one read.
     assert kept * 2 <= READ_SIZE
     assert len(core.buffer) <= READ_SIZE
+
+
+@pytest.mark.parametrize("flood", FLOODS, indirect=True)
+def test_waiting_for_a_pong_keeps_no_flood(flood: Flood, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pong may be behind more than memory holds; whoever waits for ever is told so."""
+    monkeypatch.setattr("websocket._pong.PATIENCE", 0.05)
+    monkeypatch.setattr("websocket._stream.MOST_AHEAD", MIB)
+    flood.ws.settimeout(DEADLINE)
+    pong = flood.ws.ping("behind all that")
+    tracemalloc.start()
+    try:
+        if flood.what == "empty fragments":
+            # They come to nothing, so that there is nothing to keep.
+            with pytest.raises(WebSocketTimeoutException):
+                pong.wait(0.5)
+        else:
+            with pytest.raises(WebSocketException, match=r"behind \d+ messages"):
+                pong.wait()
+            assert flood.ws._stream is not None
+            assert flood.ws._stream.unread > 100
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 10 * MIB
+    if flood.what != "empty fragments":
+        opcode, received = flood.ws.recv_data_frame(control_frame=True)
+        # What was kept is received.
+        assert frame(opcode, bytes(received.data)) == FLOODS[flood.what][: 2 + len(received.data)]
+
+
+def test_a_pong_behind_more_than_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever receives late makes room for what is in front of the pong."""
+    monkeypatch.setattr("websocket._stream.MOST_AHEAD", MIB)
+    size, count = 64 * 1024, 200
+    answered = threading.Event()
+
+    def handler(connection: ServerConnection) -> None:
+        # The client's ping is answered where it is read, which is behind all that.
+        for _ in range(count):
+            connection.send(bytes(size))
+        connection.recv(DEADLINE)
+
+    with Server(handler) as server, create_connection(server.url, timeout=DEADLINE) as ws:
+        assert ws._stream is not None
+        stream = ws._stream
+        pong = ws.ping()
+        times: list[float] = []
+
+        def wait() -> None:
+            times.append(pong.wait(DEADLINE))
+            answered.set()
+
+        waiting = threading.Thread(target=wait)
+        waiting.start()
+        while stream.unread * size < MIB:
+            assert not answered.wait(0.001)
+        for _ in range(count):
+            assert len(ws.recv()) == size
+        ws.send("done")
+        waiting.join(DEADLINE)
+        assert len(times) == 1
 
 
 def bomb(size: int) -> bytes:

@@ -6,6 +6,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Final
 
+from ._exceptions import WebSocketException
 from ._socket import Deadline
 
 if TYPE_CHECKING:
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
 # What has arrived is read even when the time is over (a timeout of 0 means just that), but
 # not for so many seconds: a peer that never stops must not keep us here.
 GRACE: Final = 0.1
+
+# Seconds in which a program that is receiving should have taken one message.
+PATIENCE: Final = 10.0
 
 
 class PongWaiter:
@@ -39,8 +43,8 @@ class PongWaiter:
     def wait(self, timeout: float | None = None) -> float:
         """Wait for the pong and return the round-trip time in seconds.
 
-        What arrives in the meantime is kept for the receiving methods; another thread may be
-        receiving at the same time.
+        What arrives in the meantime is kept for the receiving methods, up to 16 MiB; another
+        thread may be receiving at the same time.
 
         Parameters:
             timeout: seconds, None for no limit.
@@ -48,16 +52,29 @@ class PongWaiter:
         Raises:
             WebSocketTimeoutException: the pong did not come in time.
             WebSocketConnectionClosedException: the connection ended before it came.
+            WebSocketException: reading on would keep more messages, or pieces of one that is
+                being streamed, than it should, and nobody receives them.
         """
         deadline = Deadline(timeout)
         while self.rtt is None:
             self._wake.clear()
             if deadline.overdue(GRACE):
                 raise deadline.error()
-            if self._stream.try_read(deadline):
-                continue
-            self._wake.wait(deadline.remaining())
+            if not self._stream.try_read(deadline):
+                self._stand_by(deadline)
         return self.rtt
+
+    def _stand_by(self, deadline: Deadline) -> None:
+        """Wait until another thread has read, or has taken what was read ahead."""
+        unread = self._stream.unread
+        patience = deadline.sooner(PATIENCE)
+        if self._wake.wait(patience.remaining()) or self.rtt is not None or deadline.expired:
+            return
+        if 0 < unread <= self._stream.unread:
+            raise WebSocketException(
+                f"The pong may be behind {unread} messages or pieces of which nobody"
+                f" has received any for {PATIENCE:g} seconds: receive them while waiting"
+            )
 
     def acknowledge(self) -> None:
         self.rtt = time.monotonic() - self._sent

@@ -17,6 +17,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterable, Iterator
+from sys import getsizeof
 from types import TracebackType
 from typing import Any, Final, Protocol
 
@@ -45,6 +46,11 @@ LINGER: Final = 0.5
 # reads must not fill our memory.
 _MAX_QUEUED: Final = 16
 _MAX_WAITERS: Final = 1024
+
+# Who waits for a pong reads on, and keeps messages that nobody has received yet: so many
+# bytes of memory, looked at whenever so many have been read.
+MOST_AHEAD: Final = 16 * 1024 * 1024
+_MEASURED: Final = 64 * 1024
 
 
 class Lock(Protocol):
@@ -102,6 +108,7 @@ class Stream:
         # Lists, as an empty deque takes ten times the memory, and most are always empty.
         self._queued: list[tuple[int, bytes]] = []  # control frames that wait to be sent
         self._pings: list[PongWaiter] = []  # whose pongs have not come
+        self._ahead, self._full = 0, False  # see ``try_read``
         self._receivers: list[None] = []  # as many as wait for the readlock
         self._shut = False
         self._process = os.getpid()
@@ -123,6 +130,11 @@ class Stream:
     def ended(self) -> bool:
         """Whether the socket was closed from this side."""
         return self._shut
+
+    @property
+    def unread(self) -> int:
+        """How many messages and pieces have come that nobody has received."""
+        return len(self.core.events)
 
     def next_event(self, deadline: Deadline | None = None) -> Event:
         """The next thing that was received, in its order; waits for it.
@@ -213,16 +225,26 @@ class Stream:
             raise WebSocketTimeoutException("The receive timed out: another thread is receiving")
 
     def try_read(self, deadline: Deadline) -> bool:
-        """Read once if no other thread is reading or about to; False if one is."""
+        """Read once on behalf of who waits for a pong; False where that is not to be done now.
+
+        Another thread may be reading or about to, or what nobody has received yet is enough.
+        """
         # A receiver goes first: a lock that is taken again at once would never be its.
         if self._receivers or not self._readlock.acquire(blocking=False):
             return False
-        if self.core.streaming and self.core.events:
-            # Pieces wait to be taken: reading on would gather what they are to spare us.
+        events = self.core.events
+        if not events:
+            self._ahead, self._full = 0, False
+        elif self.core.streaming or self._full:
+            # Pieces wait to be taken, and gathering them is what they are to spare us.
             self._readlock.release()
             return False
         try:
-            self._read(deadline)
+            self._ahead += self._read(deadline)
+            if self._ahead >= _MEASURED:
+                # All of it, as others may have taken some; not each time, as there can be many.
+                self._ahead = 0
+                self._full = sum(map(getsizeof, tuple(events))) >= MOST_AHEAD
         finally:
             self._release_reader()
         return True
@@ -236,8 +258,10 @@ class Stream:
         for waiter in tuple(self._pings):
             waiter.wake()
 
-    def _read(self, deadline: Deadline | None) -> None:
+    def _read(self, deadline: Deadline | None) -> int:
+        """Read and parse once; the number of bytes that came."""
         core = self.core
+        count: int | None = 0
         if core.ended or self._shut:
             raise WebSocketConnectionClosedException("Connection is already closed.")
         try:
@@ -245,9 +269,10 @@ class Stream:
                 self._work_off(deadline)
             if self.read_frame is not None:
                 self.read_deadline = deadline
-                core.accept(self.read_frame())
+                frame = self.read_frame()
+                core.accept(frame)
+                count = len(frame.payload)
             else:
-                count: int | None
                 if self.exact or not core.between_frames:
                     count = self._receive_more(deadline)
                 else:
@@ -265,6 +290,7 @@ class Stream:
             self.read_deadline = None
         if core.controls:
             self.answer_controls()
+        return count or 0
 
     def _note_loss(self, error: BaseException, cause: BaseException | None) -> None:
         """Let the loss of the connection be its last event; raise any other error."""
