@@ -5,13 +5,14 @@ import sys
 from setuptools import Extension, setup
 
 # Warnings are errors in CI only: another compiler must not fail an install for its opinion.
-flags = [] if sys.platform == "win32" else ["-O3", "-Wall", "-Wextra"]
+flags = [] if sys.platform == "win32" else ["-O3", "-Wall", "-Wextra", "-fvisibility=hidden"]
 
 setup(
     ext_modules=[
         Extension(
             "websocket._accel._c",
-            ["websocket/_accel/_c.c"],
+            [f"websocket/_accel/{name}.c" for name in ("_c", "_keys", "_encode", "_scan")],
+            depends=["websocket/_accel/_c.h"],
             extra_compile_args=flags,
             # Without a compiler the install succeeds, and the Python twin serves.
             optional=True,

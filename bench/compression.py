@@ -13,6 +13,7 @@ import base64
 import contextlib
 import hashlib
 import importlib
+import importlib.util
 import json
 import os
 import random
@@ -32,6 +33,7 @@ LONG = 25 * COUNT
 TAIL = b"\x00\x00\xff\xff"
 CLIENTS = {
     "websocket": "ours",
+    "websocket, zlib-ng": "ours",
     "websockets, threads": "rivals",
     "websockets, asyncio": "rivals",
     "websockets, uvloop": "rivals",
@@ -146,8 +148,10 @@ def running_server() -> Iterator[str]:
 
 
 def client(name: str, url: str) -> float:
-    if name == "websocket":
+    if CLIENTS[name] == "ours":
         websocket: Any = importlib.import_module("websocket")
+        deflate: Any = importlib.import_module("websocket._protocol.deflate")
+        deflate.zlib = importlib.import_module("zlib_ng.zlib_ng" if "zlib-ng" in name else "zlib")
         ws = websocket.create_connection(url, compression="deflate")
         try:
             return timed(ws.recv)
@@ -222,6 +226,8 @@ def feed(rounds: int = 5) -> None:
     home = Path(__file__).parent / ".environments"
     home.mkdir(exist_ok=True)
     pythons = {name: python_of(environment, home) for name, environment in CLIENTS.items()}
+    if importlib.util.find_spec("zlib_ng") is None:
+        del pythons["websocket, zlib-ng"]
     times: dict[str, list[float]] = {"zlib.decompressobj": [], **{name: [] for name in pythons}}
     with running_server() as url:
         for _ in range(rounds):

@@ -10,7 +10,10 @@ import random
 import subprocess
 import sys
 import threading
+import zlib
+from collections.abc import Iterable
 from types import ModuleType
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -429,6 +432,198 @@ class ScanCases:
             assert parsed.payload == (message.encode() if isinstance(message, str) else message)
 
 
+# RFC 7692 section 7.2.3.1
+HELLO = frame(1, b"\xf2\x48\xcd\xc9\xc9\x07\x00", rsv=4)
+
+
+class ScanDeflatedCases:
+    twin: ModuleType
+
+    MESSAGES = ("Hello", b"\x00\xff", "€" * 42, bytes(range(256)), "again " * 700, "Hello")
+
+    @staticmethod
+    def payload(message: str | bytes, stream: Any) -> bytes:
+        data = message.encode() if isinstance(message, str) else message
+        compressed = stream.compress(data) + stream.flush(zlib.Z_SYNC_FLUSH)
+        assert compressed.endswith(b"\x00\x00\xff\xff")
+        return compressed[:-4]
+
+    @classmethod
+    def frames(cls, messages: Iterable[str | bytes] = MESSAGES) -> list[bytes]:
+        stream = zlib.compressobj(6, zlib.DEFLATED, -15)
+        return [
+            frame(1 if isinstance(message, str) else 2, cls.payload(message, stream), rsv=4)
+            for message in messages
+        ]
+
+    def scan(
+        self,
+        data: bytes,
+        most: int = 65536,
+        *,
+        errors: str = "strict",
+        before: bytes = b"",
+        after: bytes = b"",
+        stream: Any = None,
+    ) -> tuple[list[str | bytes], int, int, bytes | None]:
+        """Scan ``data`` in the middle of a block; what was appended, and what was returned."""
+        block = bytearray(before + data + after)
+        kept = bytes(block)
+        end = len(before) + len(data)
+        found: list[str | bytes] = []
+        stream = stream or zlib.decompressobj(-15)
+        stopped, first, beginning = self.twin.scan_deflated(
+            block, len(before), end, stream, most, errors, found.append
+        )
+        assert block == kept
+        block.append(0)  # no view of it is left
+        return found, stopped - len(before), first, beginning
+
+    @pytest.mark.parametrize("around", [b"", HELLO])
+    def test_whole_frames(self, around):
+        data = b"".join(self.frames())
+        found, *rest = self.scan(data, before=around, after=around)
+        assert tuple(found) == self.MESSAGES
+        assert [type(m) for m in found] == [type(m) for m in self.MESSAGES]
+        assert rest == [len(data), 0, None]
+
+    def test_the_example_of_the_standard(self):
+        assert self.scan(HELLO) == (["Hello"], len(HELLO), 0, None)
+
+    def test_cut_anywhere(self):
+        frames = self.frames()
+        data = b"".join(frames)
+        ends = list(itertools.accumulate(map(len, frames)))
+        for cut in range(len(data)):
+            found, *rest = self.scan(data[:cut], after=data[cut : cut + 50])
+            whole = [end for end in ends if end <= cut]
+            assert tuple(found) == self.MESSAGES[: len(whole)]
+            assert rest == [whole[-1] if whole else 0, 0, None]
+
+    @pytest.mark.parametrize(
+        "odd",
+        [
+            *(frame(opcode, HELLO[2:], rsv=4) for opcode in range(16) if opcode not in (1, 2)),
+            *(frame(opcode, HELLO[2:], rsv=rsv) for opcode in (1, 2) for rsv in (0, 1, 2, 5, 7)),
+            frame(1, HELLO[2:], rsv=4, fin=False),
+            frame(1, HELLO[2:], rsv=4, key=KEY),
+            frame(1, HELLO[2:], rsv=4, form=16),
+            frame(1, HELLO[2:], rsv=4, form=64),
+            frame(1, b"", rsv=4),
+            frame(2, bytes(8193), rsv=4),
+            frame(2, HELLO[2:-1] + b"\x20", rsv=4),  # no end of a flushed block
+        ],
+    )
+    def test_stops_at_what_is_not_usual(self, odd):
+        stream = zlib.decompressobj(-15)
+        assert self.scan(HELLO + odd + HELLO, stream=stream) == (
+            ["Hello"],
+            len(HELLO),
+            0,
+            None,
+        )
+        # Nothing of it went into the stream.
+        assert stream.decompress(HELLO[2:] + b"\x00\x00\xff\xff") == b"Hello"
+
+    @pytest.mark.parametrize("most", [1, 4, 5])
+    @pytest.mark.parametrize("opcode", [1, 2])
+    def test_of_long_messages_the_beginning(self, opcode, most):
+        odd = frame(opcode, HELLO[2:], rsv=4)
+        stream = zlib.decompressobj(-15)
+        assert self.scan(odd + HELLO, most, stream=stream) == (
+            [],
+            len(odd),
+            odd[0],
+            b"Hello"[:most],
+        )
+        rest = stream.decompress(stream.unconsumed_tail)
+        assert b"Hello"[:most] + rest == b"Hello"
+
+    def test_the_largest_payload(self):
+        noise = random.Random(1).randbytes(8192)
+        sizes = set()
+        for size in range(8160, 8192):
+            (data,) = self.frames([noise[:size]])
+            sizes.add(len(data) - 4)
+            if len(data) - 4 <= 8192:
+                assert self.scan(data) == ([noise[:size]], len(data), 0, None)
+            else:
+                assert self.scan(data) == ([], 0, 0, None)
+        assert {8192, 8193} <= sizes
+
+    def test_a_stream_that_ends_of_itself(self):
+        stream = zlib.compressobj(6, zlib.DEFLATED, -15)
+        odd = frame(1, stream.compress(b"ended") + stream.flush() + b"\x00", rsv=4)
+        found, *rest = self.scan(HELLO + odd + HELLO)
+        assert found == ["Hello"]
+        assert rest == [len(HELLO + odd), 0xC1, b"ended"]
+
+    def test_what_zlib_refuses(self):
+        found: list[str | bytes] = []
+        data = HELLO + frame(1, b"\xff\xff\xff\x00", rsv=4)
+        with pytest.raises(zlib.error):
+            self.twin.scan_deflated(
+                bytearray(data),
+                0,
+                len(data),
+                zlib.decompressobj(-15),
+                65536,
+                "strict",
+                found.append,
+            )
+        assert found == ["Hello"]
+
+    def test_what_is_not_text(self):
+        data = b"".join(self.frames(["good", b"good \xff", "more"]))
+        data = data.replace(b"\xc2", b"\xc1", 1)
+        found: list[str | bytes] = []
+        arguments = (bytearray(data), 0, len(data))
+        with pytest.raises(UnicodeDecodeError):
+            self.twin.scan_deflated(
+                *arguments, zlib.decompressobj(-15), 65536, "strict", found.append
+            )
+        assert found == ["good"]
+        assert self.scan(data, errors="surrogateescape")[0] == ["good", "good \udcff", "more"]
+
+    @pytest.mark.parametrize("failing", ["append", "eof", "decompress"])
+    def test_errors_pass(self, failing):
+        class Stream:
+            eof = False
+
+            def __getattribute__(self, name: str) -> Any:
+                if name == failing:
+                    raise KeyError(name)
+                return object.__getattribute__(self, name)
+
+            def decompress(self, data: bytes, most: int) -> bytes:
+                return b"Hello"
+
+        def append(message: str | bytes) -> None:
+            if failing == "append":
+                raise KeyError("append")
+
+        with pytest.raises(KeyError, match=failing):
+            self.twin.scan_deflated(
+                bytearray(HELLO), 0, len(HELLO), Stream(), 65536, "strict", append
+            )
+
+    @settings(
+        max_examples=60, deadline=None, suppress_health_check=[HealthCheck.differing_executors]
+    )
+    @given(
+        st.lists(
+            st.one_of(st.text(min_size=1, max_size=200), st.binary(min_size=1, max_size=200)),
+            max_size=8,
+        )
+    )
+    def test_any_messages(self, messages):
+        frames = self.frames(messages)
+        found, consumed, *rest = self.scan(b"".join(frames))
+        assert found == messages
+        assert consumed == sum(map(len, frames))
+        assert rest == [0, None]
+
+
 class TestPythonMask(MaskCases):
     twin = py
 
@@ -461,6 +656,10 @@ class TestPythonEncodeBatch(EncodeBatchCases):
 
 
 class TestPythonScan(ScanCases):
+    twin = py
+
+
+class TestPythonScanDeflated(ScanDeflatedCases):
     twin = py
 
 
@@ -517,6 +716,21 @@ class TestCEncodeBatch(EncodeBatchCases):
 
 
 @needs_extension
+class TestCScanDeflated(ScanDeflatedCases):
+    twin = _c
+
+    def test_a_stream_that_returns_something_else(self):
+        class Stream:
+            eof = False
+
+            def decompress(self, data: bytes, most: int) -> str:
+                return "Hello"
+
+        with pytest.raises(TypeError):
+            _c.scan_deflated(bytearray(HELLO), 0, len(HELLO), Stream(), 9, "strict", print)
+
+
+@needs_extension
 class TestCScan(ScanCases):
     twin = _c
 
@@ -554,6 +768,15 @@ class TestCArguments:
             lambda: _c.scan(bytearray(4), 0, 2**70, 9),
             lambda: _c.scan("text", 0, 4, 9),
             lambda: _c.scan(bytearray(4), 0, 4),
+            lambda: _c.scan_deflated(),
+            lambda: _c.scan_deflated(b"", 0, 0, zlib.decompressobj(-15), 1, "strict"),
+            lambda: _c.scan_deflated(1, 0, 0, zlib.decompressobj(-15), 1, "strict", print),
+            lambda: _c.scan_deflated(b"", None, 0, zlib.decompressobj(-15), 1, "strict", print),
+            lambda: _c.scan_deflated(b"", 0, 0, zlib.decompressobj(-15), 1, 1, print),
+            lambda: _c.scan_deflated(b"", 0, 1, zlib.decompressobj(-15), 1, "strict", print),
+            lambda: _c.scan_deflated(b"", -1, 0, zlib.decompressobj(-15), 1, "strict", print),
+            lambda: _c.scan_deflated(b"ab", 2, 1, zlib.decompressobj(-15), 1, "strict", print),
+            lambda: _c.scan_deflated(b"", 0, 0, zlib.decompressobj(-15), 0, "strict", print),
         ],
     )
     def test_bad_arguments_are_errors(self, call):

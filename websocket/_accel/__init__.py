@@ -24,6 +24,7 @@ encode_masked = chosen.encode_masked
 mask = chosen.mask
 mask_key = chosen.mask_key
 scan = chosen.scan
+scan_deflated = chosen.scan_deflated
 
 __all__ = [
     "encode_batch",
@@ -33,4 +34,5 @@ __all__ = [
     "mask",
     "mask_key",
     "scan",
+    "scan_deflated",
 ]

@@ -22,11 +22,14 @@ __all__ = [
     "mask",
     "mask_key",
     "scan",
+    "scan_deflated",
 ]
 
 Payload = str | bytes | bytearray | memoryview
 
 _KEYS_PER_REFILL = 256
+_TAIL = b"\x00\x00\xff\xff"
+_MOST_DEFLATED = 8 * 1024
 # Above this size one huge integer costs more than several that fit the processor's cache.
 _MASK_BLOCK = 1 << 16
 
@@ -209,3 +212,58 @@ def scan(data: bytearray, start: int, end: int, limit: int) -> tuple[int, list[s
                 break
         start = stop
     return start, messages
+
+
+def scan_deflated(
+    data: bytearray,
+    start: int,
+    end: int,
+    stream: Any,
+    most: int,
+    errors: str,
+    append: Callable[[str | bytes], object],
+) -> tuple[int, int, bytes | None]:
+    """Append the messages of the usual compressed frames at the front of ``data[start:end]``.
+
+    Usual is a final, unmasked text or binary frame that is marked as compressed (RFC 7692
+    section 7.2.2), its length in the shortest form and at most 8 KiB, with a last byte that
+    the end of a flushed block can have. The first frame that is anything else, or is not there
+    to its end, stops the scan.
+
+    Parameters:
+        stream: a decompressor as zlib makes it.
+        most: of messages with so many bytes or more, only the beginning is decompressed.
+        errors: what to do with text that is not UTF-8, see ``str``.
+        append: called with each message.
+
+    Returns:
+        where the scan stopped, and 0 and None; or, behind a frame that has to be looked at,
+        its first byte and the beginning of its message: there may be more of it, or the
+        compressed stream has ended of itself.
+
+    Raises:
+        zlib.error, UnicodeDecodeError: the messages before have been appended.
+    """
+    inflate = stream.decompress
+    while end - start >= 4:
+        first = data[start]
+        if first != 0xC1 and first != 0xC2:
+            break
+        size = data[start + 1]
+        body = start + 2
+        if size == 126:
+            size = data[body] << 8 | data[body + 1]
+            body += 2
+            if size < 126:
+                break
+        elif size > 126:
+            break
+        stop = body + size
+        if stop > end or not 0 < size <= _MOST_DEFLATED or data[stop - 1] > 0x1F:
+            break
+        message: bytes = inflate(data[body:stop] + _TAIL, most)
+        start = stop
+        if len(message) >= most or stream.eof:
+            return start, first, message
+        append(message if first == 0xC2 else message.decode("utf-8", errors))
+    return start, 0, None

@@ -14,15 +14,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
+from .._accel import scan_deflated
 from .._exceptions import WebSocketArgumentException, WebSocketPayloadException
 from .extensions import Codec, Extension, Limits, NegotiationError, Params
-from .frames import FIN, OP_BINARY, OP_TEXT
-from .messages import decode_text, invalid_text
+from .frames import FIN, OP_BINARY
+from .messages import invalid_text
 
 NAME: Final = "permessage-deflate"
 
 _RSV1: Final = 0x40  # section 6
-_MARKED_TEXT: Final = FIN | _RSV1 | OP_TEXT
 _MARKED_BINARY: Final = FIN | _RSV1 | OP_BINARY
 
 # The end of an empty block without compression, which each message ends with and which is
@@ -296,47 +296,25 @@ class Decompressor:
         """The road of a feed of small messages: see ``Codec.take``.
 
         Left alone is whatever is not the common case: a message in fragments or not here to
-        its end, one of more than 8 KiB, or without takeover. Each call and each look at
-        something costs a hundredth of a small message.
+        its end, one of more than 8 KiB, or without takeover.
         """
         if self.no_takeover:
             return start
-        check_text = limits.check_text
-        suspicious = min(_PART, limits.limit + 1)
-        stream = self._stream
-        inflate = stream.decompress
+        most = min(_PART, limits.limit + 1)
+        errors = "strict" if limits.check_text else "surrogateescape"
         try:
-            while end - start >= 4:
-                first = data[start]
-                if first != _MARKED_TEXT and first != _MARKED_BINARY:
-                    break
-                size = data[start + 1]
-                body = start + 2
-                if size > 125:
-                    size = data[body] << 8 | data[body + 1] if size == 126 else 0
-                    if size < 126:
-                        break
-                    body += 2
-                stop = body + size
-                if stop > end or not 0 < size <= _SLICE or data[stop - 1] > 0x1F:
-                    break
-                message: bytes = inflate(data[body:stop] + _TAIL, _PART)
-                if len(message) >= suspicious or stream.eof:
-                    message = self._whole(message, limits)
-                    stream = self._stream
-                    inflate = stream.decompress
-                if first == _MARKED_BINARY:
-                    append(message)
-                elif check_text:
-                    append(message.decode())
-                else:
-                    append(decode_text(message, False))
-                start = stop
+            while True:
+                start, first, beginning = scan_deflated(
+                    data, start, end, self._stream, most, errors, append
+                )
+                if beginning is None:
+                    return start
+                message = self._whole(beginning, limits)
+                append(message if first == _MARKED_BINARY else message.decode("utf-8", errors))
         except zlib.error as error:
             raise _corrupt(error) from error
         except UnicodeDecodeError as error:
             raise invalid_text(error) from error
-        return start
 
     def _whole(self, beginning: bytes, limits: Limits) -> bytes:
         """A message of which there is more than the first part."""
