@@ -472,7 +472,7 @@ class ScanDeflatedCases:
         end = len(before) + len(data)
         found: list[str | bytes] = []
         stream = stream or zlib.decompressobj(-15)
-        stopped, first, beginning = self.twin.scan_deflated(
+        stopped, first, beginning, *self.sizes = self.twin.scan_deflated(
             block, len(before), end, stream, most, errors, found.append
         )
         assert block == kept
@@ -486,6 +486,9 @@ class ScanDeflatedCases:
         assert tuple(found) == self.MESSAGES
         assert [type(m) for m in found] == [type(m) for m in self.MESSAGES]
         assert rest == [len(data), 0, None]
+        originals = [m.encode() if isinstance(m, str) else m for m in self.MESSAGES]
+        headers = [4 if len(frame) > 127 else 2 for frame in self.frames()]
+        assert self.sizes == [len(data) - sum(headers), sum(map(len, originals))]
 
     def test_the_example_of_the_standard(self):
         assert self.scan(HELLO) == (["Hello"], len(HELLO), 0, None)
@@ -557,6 +560,7 @@ class ScanDeflatedCases:
         found, *rest = self.scan(HELLO + odd + HELLO)
         assert found == ["Hello"]
         assert rest == [len(HELLO + odd), 0xC1, b"ended"]
+        assert self.sizes == [len(HELLO + odd) - 4, len("Hello" + "ended")]
 
     def test_what_zlib_refuses(self):
         found: list[str | bytes] = []

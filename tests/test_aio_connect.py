@@ -379,7 +379,7 @@ def test_a_listener_is_called_in_order() -> None:
         listener = run(record(server.url, "one", b"two", "close"))
     assert listener.calls == ["open", "one", b"two", "close", None]
     assert (listener.close_code, listener.closed_by) == (4000, "client")
-    assert listener.stats[:2] == (3, 3)
+    assert (listener.stats.messages_sent, listener.stats.messages_received) == (3, 3)
 
 
 def test_a_listener_may_send_as_soon_as_it_is_open() -> None:

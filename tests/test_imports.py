@@ -39,6 +39,7 @@ LEVELS = {
     "_route": 2,
     "_socket": 2,
     "_ssl_compat": 2,
+    "_stats": 2,
     "_stream": 2,
     "_tls": 2,
     "_tls_cache": 2,

@@ -13,7 +13,7 @@ from test_session import QUICK, Turns, drop, refuse
 from wire import frame
 
 import websocket
-from websocket import Observer, Stats, WebSocketApp, reconnecting
+from websocket import Observer, WebSocketApp, reconnecting
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
 
@@ -70,20 +70,6 @@ def test_what_is_heard(run: Any) -> None:
     assert ("sent", 5) in heard.calls
     messages = [call[1:] for call in heard.calls if call[0] == "received"]
     assert (sum(count for count, _ in messages), sum(size for _, size in messages)) == (2, 5)
-
-
-@each_face
-def test_counting(run: Any) -> None:
-    stats = Stats()
-    with scripted(Turns(drop, refuse(503), talk)) as url:
-        run(url, stats)
-    assert (stats.connections, stats.reconnects, stats.losses) == (2, 1, 2)
-    assert (stats.messages_in, stats.size_in, stats.messages_out, stats.size_out) == (2, 5, 1, 5)
-    assert stats.pongs == 1
-    assert stats.lost_at is not None
-    assert stats.connected_at is not None
-    assert stats.lost_at <= stats.connected_at
-    assert isinstance(stats.last_error, websocket.WebSocketBadStatusException)
 
 
 @each_face

@@ -63,7 +63,7 @@ if TYPE_CHECKING:
         trace,
         warning,
     )
-    from ._observe import Observer, Stats
+    from ._observe import Observer
     from ._outbox import Outbox
     from ._pong import PongWaiter
     from ._protocol.deflate import Deflate
@@ -78,6 +78,7 @@ if TYPE_CHECKING:
         setdefaulttimeout,
         sock_opt,
     )
+    from ._stats import Stats
 
     aconnect = aio.connect
 
@@ -211,10 +212,7 @@ _HOMES = {
         "trace",
         "warning",
     ),
-    "_observe": (
-        "Observer",
-        "Stats",
-    ),
+    "_observe": ("Observer",),
     "_outbox": ("Outbox",),
     "_pong": ("PongWaiter",),
     "_protocol.deflate": ("Deflate",),
@@ -235,6 +233,7 @@ _HOMES = {
         "setdefaulttimeout",
         "sock_opt",
     ),
+    "_stats": ("Stats",),
 }
 
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}

@@ -350,6 +350,7 @@ class frame_buffer:
         data = self.recv(min(size, self._CHUNK))
         if not data:
             raise WebSocketConnectionClosedException("Connection to remote host was lost.")
+        self._core.counts.bytes_received += len(data)
         return data
 
 

@@ -25,6 +25,7 @@ from ._reconnect import DEFAULT, Backoff, policy_of
 from ._run import Run
 from ._session import Session, Settings
 from ._socket import getdefaulttimeout
+from ._stats import Stats, Tally
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -87,7 +88,7 @@ class WebSocketApp:
         socket: a connected socket to use; the run owns and closes it, and does not reconnect.
         outbox: keeps messages that are sent while there is no connection. They are sent after
             ``on_reconnect`` (or ``on_open``), in their order.
-        observer: hears of all that a metrics library may want to know; ``Stats()`` counts.
+        observer: hears of all that a metrics library may want to be told.
 
     Attributes:
         sock: the ``WebSocket`` of the connection, None between two of them.
@@ -151,6 +152,7 @@ class WebSocketApp:
         self._sender = None if outbox is None else Sender(outbox)
         self._outbox = outbox
         self.observer = observer
+        self._tally = Tally()
         self._session: Session | None = None
         # Reentrant, as a signal handler may close what its own thread is about to begin.
         self._lock = threading.RLock()
@@ -169,6 +171,11 @@ class WebSocketApp:
             self._keep_running = True
         else:
             self.close()
+
+    @property
+    def stats(self) -> Stats:
+        """What has gone over all connections of this run, or of the last one, together."""
+        return self._tally.stats
 
     # Sending
 
@@ -353,6 +360,7 @@ class WebSocketApp:
     def _begin(self, session: Session) -> Session:
         with self._lock:
             self._session = session
+            self._tally = session.tally
             self._keep_running = True
             self.has_errored = False
             self.reconnect_count = self.reconnect_attempt = 0

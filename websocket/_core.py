@@ -52,6 +52,7 @@ from ._protocol.messages import Close, Fragment, Frame, Ping, Pong
 from ._protocol.sending import Payload, close_payload
 from ._socket import DEFAULT_SOCKET_OPTION, Deadline, getdefaulttimeout, sock_opt  # noqa: F401
 from ._ssl_compat import HAVE_CONTEXT_CHECK_HOSTNAME, HAVE_SSL, ssl  # noqa: F401
+from ._stats import Stats, stats_of
 from ._stream import Stream
 from ._transport import DoubleTransport, is_tls
 from ._utils import NoLock
@@ -195,6 +196,7 @@ class WebSocket:
                 self._core.feed(response.rest)
                 self._open_stream().answer_controls()
             else:
+                self._core.counts.bytes_received += len(response.rest)
                 self._core.store(response.rest)
         except BaseException:
             self._stream = None
@@ -326,6 +328,12 @@ class WebSocket:
         """The reason of the server's Close frame, None before it."""
         close = self._core.close_received
         return close.reason if close is not None else None
+
+    @property
+    def stats(self) -> Stats:
+        """What has gone over the connection so far, or over the last one if it is closed."""
+        stream = self._stream
+        return stats_of(self._core, None if stream is None else stream.sock)
 
     def is_ssl(self) -> bool:
         stream = self._stream
@@ -464,6 +472,7 @@ class WebSocket:
                 if stream.unsent is None:
                     self._core.unsent()
                 raise
+            self._core.counts.sent(frame.fin << 7 | frame.opcode)
         return len(data)
 
     def _send(self, data: Any) -> int:

@@ -13,6 +13,7 @@ from enum import Enum
 from typing import Final
 
 from ._exceptions import WebSocketArgumentException
+from ._protocol.counts import smoothed
 
 _KEPT: Final = 512
 
@@ -22,7 +23,7 @@ class RoundTrips:
 
     Attributes:
         last: the latest one.
-        smoothed: their moving average, as TCP computes it (RFC 6298 section 2).
+        smoothed: their moving average, as TCP computes it.
         count: how many there have been.
     """
 
@@ -36,10 +37,7 @@ class RoundTrips:
     def add(self, seconds: float) -> None:
         """Take note of one more."""
         self.last = seconds
-        if self.smoothed is None:
-            self.smoothed = seconds
-        else:
-            self.smoothed += (seconds - self.smoothed) / 8
+        self.smoothed = smoothed(self.smoothed, seconds)
         self.count += 1
         self._kept.append(seconds)
         if self._on_add is not None:

@@ -1,13 +1,15 @@
-"""What a metrics library may want to know of connections, and a simple one that counts."""
+"""What a metrics library may want to be told of connections while it happens.
+
+What can be asked for at any time is in ``_stats``.
+"""
 
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Iterable
 from typing import Any
 
-__all__ = ["Observer", "Stats"]
+__all__ = ["Observer"]
 
 _logger = logging.getLogger("websocket")
 
@@ -46,55 +48,6 @@ class Observer:
 
     def ponged(self, seconds: float) -> None:
         """A ping has been answered after so many seconds."""
-
-
-class Stats(Observer):
-    """Counts. The numbers are those of all runs since it was made.
-
-    Attributes:
-        connections: how many were opened.
-        reconnects: how many of them were not the first of their run.
-        losses: lost connections and failed attempts that another attempt followed.
-        messages_in, messages_out: messages received and sent.
-        size_in, size_out: bytes of their payloads (characters, of text).
-        pongs: pings that were answered.
-        connected_at, lost_at: when that happened last, as ``time.time()`` tells it; None before.
-        last_error: the error of the latest loss or end, None before.
-    """
-
-    def __init__(self) -> None:
-        self.connections = self.reconnects = self.losses = 0
-        self.messages_in = self.messages_out = 0
-        self.size_in = self.size_out = 0
-        self.pongs = 0
-        self.connected_at: float | None = None
-        self.lost_at: float | None = None
-        self.last_error: BaseException | None = None
-
-    def connected(self, number: int, seconds: float) -> None:
-        self.connections += 1
-        self.reconnects += number > 1
-        self.connected_at = time.time()
-
-    def lost(self, error: Exception, attempt: int, delay: float) -> None:
-        self.losses += 1
-        self.lost_at = time.time()
-        # Without its traceback, which would hold whole frames of the program alive.
-        self.last_error = error.with_traceback(None)
-
-    def closed(self, error: BaseException | None, code: int | None) -> None:
-        self.last_error = error or self.last_error
-
-    def received(self, messages: int, size: int) -> None:
-        self.messages_in += messages
-        self.size_in += size
-
-    def sent(self, size: int) -> None:
-        self.messages_out += 1
-        self.size_out += size
-
-    def ponged(self, seconds: float) -> None:
-        self.pongs += 1
 
 
 def tell(observer: Observer | None, name: str, *args: Any) -> None:

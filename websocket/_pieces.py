@@ -167,6 +167,7 @@ class MessageWriter:
                     return self._send_outer(piece, fin)
                 frame = stream.core.encode_piece(piece, fin)
                 stream.write(frame)
+                stream.core.counts.messages_sent += fin
                 return len(frame)
         finally:
             stream._flush_queued(None)

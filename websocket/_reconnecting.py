@@ -32,6 +32,7 @@ from ._protocol.frames import OP_BINARY, OP_CLOSE, OP_TEXT
 from ._protocol.sending import Payload, close_payload
 from ._reconnect import Attempts, Backoff, Reason, policy_of
 from ._socket import Deadline, getdefaulttimeout
+from ._stats import Stats, Tally
 
 __all__ = ["Reconnecting", "reconnecting"]
 
@@ -75,10 +76,16 @@ class Reconnecting:
         self._observer = observer
         self._sender = None if outbox is None else Sender(outbox)
         self._opened = 0
+        self._tally = Tally()
         self._closed = False
         self._dialling: socket.socket | None = None
         self._pause = Pause()
         self._lock = threading.RLock()
+
+    @property
+    def stats(self) -> Stats:
+        """What has gone over all connections so far together."""
+        return self._tally.stats
 
     def __iter__(self) -> Iterator[str | bytes]:
         """Yield messages until the server closes for good, or this side does.
@@ -129,6 +136,7 @@ class Reconnecting:
             ws.close()
             return None
         self._opened += 1
+        self._tally.begin(ws)
         self.reconnect_count = self._opened - 1
         name = "reconnected" if self.reconnect_count else "connected"
         event(name, "connection %d is open", self._opened)
@@ -152,6 +160,7 @@ class Reconnecting:
             self.close_code, self.close_reason = ws.close_code, ws.close_reason
             if not self._closed:
                 end(ws)
+            self._tally.end()
 
     def _goes_on(self, reason: Reason, lasted: float | None) -> bool:
         """Wait for the next attempt; False at a Close for good. Raises the error that is final."""
@@ -181,6 +190,7 @@ class Reconnecting:
             delay=delay,
             error=error,
         )
+        self._tally.lost()
         tell(self._observer, "lost", error, number, delay)
         if self._on_loss is not None:
             self._on_loss(error)
@@ -322,7 +332,7 @@ def reconnecting(
             follows.
         outbox: keeps messages that are sent while there is no connection. They are sent after
             ``on_connect``, in their order.
-        observer: hears of all that a metrics library may want to know; ``Stats()`` counts.
+        observer: hears of all that a metrics library may want to be told.
         **options: those of ``create_connection``; ``cookie`` and ``subprotocols`` may be
             callables, too, which are asked anew for each connection.
 

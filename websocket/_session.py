@@ -24,6 +24,7 @@ from ._protocol.messages import Close
 from ._reconnect import Attempts, Backoff, Next
 from ._run import Run
 from ._socket import getdefaulttimeout
+from ._stats import Tally
 
 if TYPE_CHECKING:
     from ._app import WebSocketApp
@@ -63,6 +64,7 @@ class Session:
         finished: ``on_close`` has been called, or is about to be.
         failed: what ``run_forever`` returns.
         opened: how many connections there have been.
+        tally: what has gone over them.
     """
 
     def __init__(self, app: WebSocketApp, settings: Settings) -> None:
@@ -71,6 +73,7 @@ class Session:
         self.finished = False
         self.failed = False
         self.opened = 0
+        self.tally = Tally()
         self._settings = settings
         self._attempts = Attempts(settings.policy)
         self._next: Next | None = None
@@ -172,6 +175,7 @@ class Session:
     def _announce(self, run: Run) -> None:
         app = self.app
         self.opened += 1
+        self.tally.begin(run.ws)
         tell(app.observer, "connected", self.opened, time.monotonic() - self._began)
         renewed = self.opened > 1
         app.reconnect_count = self.opened - 1
@@ -217,6 +221,7 @@ class Session:
         run.end_connection(error)
         # The goodbye of an interrupted run may have brought the peer's Close frame.
         close = close or run.ws._core.close_received
+        self.tally.end()
         with self._lock:
             self.run = None
             app.sock = None
@@ -237,6 +242,7 @@ class Session:
             delay=following.delay,
             error=error,
         )
+        self.tally.lost()
         tell(app.observer, "lost", error, *following)
         self._next = following
         if not self._driving:

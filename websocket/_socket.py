@@ -439,7 +439,9 @@ def unacknowledged(sock: Any) -> int | None:
     return int.from_bytes(answer, sys.byteorder)
 
 
-# Where the kernel's struct tcp_info has tcpi_bytes_acked.
+# Where the kernel's struct tcp_info has tcpi_last_data_sent (milliseconds ago), and
+# tcpi_bytes_acked.
+_LAST_SENT = slice(44, 48)
 _BYTES_ACKED = slice(120, 128)
 
 
@@ -449,14 +451,29 @@ def acknowledged(sock: Any) -> int | None:
     Returns:
         None where the system does not tell (Linux does, by TCP_INFO).
     """
+    return _tcp_info(sock, _BYTES_ACKED)
+
+
+def last_sent_at(sock: Any) -> float | None:
+    """When data was sent over a TCP connection last, as ``time.time()`` has it.
+
+    Returns:
+        None where the system does not tell (Linux does, by TCP_INFO).
+    """
+    milliseconds = _tcp_info(sock, _LAST_SENT)
+    return None if milliseconds is None else time.time() - milliseconds / 1000
+
+
+def _tcp_info(sock: Any, place: slice) -> int | None:
     if not sys.platform.startswith(("linux", "android")):
         return None
     try:
-        info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _BYTES_ACKED.stop)
+        info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, place.stop)
     except (OSError, AttributeError, TypeError):
         return None
-    field = bytes(info)[_BYTES_ACKED]
-    return int.from_bytes(field, sys.byteorder) if len(field) == 8 else None
+    if not isinstance(info, bytes) or len(info) < place.stop:
+        return None
+    return int.from_bytes(info[place], sys.byteorder)
 
 
 def add_note(error: BaseException, text: str) -> None:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator
 from sys import getsizeof
 from types import TracebackType
@@ -34,7 +35,7 @@ from ._protocol.connection import Connection, Event, State
 from ._protocol.frames import FIN, OP_BINARY, OP_CLOSE, OP_PING, OP_PONG, OP_TEXT
 from ._protocol.messages import Close, Frame, Ping
 from ._protocol.sending import LARGE, Payload, close_payload, failure, not_encodable
-from ._socket import Deadline
+from ._socket import Deadline, last_sent_at
 from ._transport import transport_for
 
 # How long to wait for the peer to end the TCP connection after the closing handshake, which
@@ -112,6 +113,7 @@ class Stream:
         self._receivers: list[None] = []  # as many as wait for the readlock
         self._shut = False
         self._process = os.getpid()
+        core.counts.opened_at = time.time()
 
     # Receiving
 
@@ -193,6 +195,7 @@ class Stream:
                     self._note_loss(self.transport.mapped("The receive", error), error)
                     continue
                 if count:
+                    core.counts.received_at = time.time()
                     core.received(count, self._readable)
                 else:
                     core.eof()
@@ -270,6 +273,7 @@ class Stream:
             if self.read_frame is not None:
                 self.read_deadline = deadline
                 frame = self.read_frame()
+                core.counts.received_at = time.time()
                 core.accept(frame)
                 count = len(frame.payload)
             else:
@@ -278,6 +282,7 @@ class Stream:
                 else:
                     count = self.transport.recv_into(core.buffer.whole(), deadline)
                 if count:
+                    core.counts.received_at = time.time()
                     core.received(count, self._readable)
                 elif count is not None:
                     core.eof()
@@ -359,11 +364,14 @@ class Stream:
                         raise not_encodable(error) from error
                     except (OSError, ValueError) as error:
                         raise self.transport.mapped("The send", error) from error
+                    counts = core.counts
+                    counts.bytes_sent += sent
+                    counts.messages_sent += 1
                     if sent < len(frame):
                         self._unsent = memoryview(frame)[sent:]
                         self.write(b"")
                     return len(frame)
-                return self._write_parts(core.encode_parts(opcode, payload))
+                return self._write_parts(opcode, core.encode_parts(opcode, payload))
         finally:
             if self._queued:
                 self._flush_queued(None)
@@ -377,17 +385,18 @@ class Stream:
             return size
         try:
             # No other frame has to wait for all of them, and the iterable may take its time.
-            for frames, _ in self.core.encode_many(messages):
+            for frames, count in self.core.encode_many(messages):
                 with self._lock:
                     self.core.await_turn()
                     self.write(frames)
+                    self.core.counts.messages_sent += count
                 size += len(frames)
         finally:
             if self._queued:
                 self._flush_queued(None)
         return size
 
-    def _write_parts(self, parts: Iterator[bytes]) -> int:
+    def _write_parts(self, opcode: int, parts: Iterator[bytes]) -> int:
         """Write one frame that comes in parts; the lock is held."""
         try:
             self.write(b"")
@@ -404,8 +413,10 @@ class Stream:
                 else:
                     rest = part if self._unsent is None else self._unsent
                     self._unsent = memoryview(b"".join((rest, *parts)))
+                    self.core.counts.sent(FIN | opcode)
                 raise
             size += len(part)
+        self.core.counts.sent(FIN | opcode)
         return size
 
     def write(self, data: bytes, send: Callable[[Any], int] | None = None) -> None:
@@ -415,14 +426,19 @@ class Stream:
         one, as half a frame would make nonsense of all that follows.
         """
         send = send or (lambda rest: self.transport.send(rest, self.write_deadline))
+        counts = self.core.counts
         while self._unsent is not None:
-            self._unsent = self._unsent[send(self._unsent) :]
+            sent = send(self._unsent)
+            counts.bytes_sent += sent
+            self._unsent = self._unsent[sent:]
             if not self._unsent:
                 self._unsent = None
         rest = memoryview(data)
         while rest:
             try:
-                rest = rest[send(rest) :]
+                sent = send(rest)
+                counts.bytes_sent += sent
+                rest = rest[sent:]
             except WebSocketTimeoutException:
                 if len(rest) < len(data) or self.transport.keeps_writes:
                     self._unsent = rest
@@ -488,6 +504,7 @@ class Stream:
             self.write_frame(opcode, payload)
         else:
             self.write(self.core.encode(opcode, payload))
+            self.core.counts.sent(opcode)
 
     def ping(self, payload: bytes, send: Callable[[int, bytes], Any]) -> PongWaiter:
         waiter = PongWaiter(self, payload)
@@ -517,6 +534,7 @@ class Stream:
                 waiter = self._pings.pop(0)
                 waiter.acknowledge()
                 if waiter.payload == payload:
+                    self.core.counts.answered(waiter.rtt or 0.0)
                     break
 
     # Closing
@@ -624,6 +642,7 @@ class Stream:
             self.transport.close()
             self.core.eof()
             return
+        self.core.counts.sent_at = last_sent_at(self.sock)
         self.transport.shutdown()
         # Wait until they have: a descriptor that is closed under a thread that is about to
         # use it may by then be somebody else's.

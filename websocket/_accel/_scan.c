@@ -207,7 +207,7 @@ static PyObject *
 scan_deflated(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs)
 {
     Py_buffer data;
-    Py_ssize_t start, end, most, taken, size;
+    Py_ssize_t start, end, most, taken, size, size_in = 0, size_out = 0;
     const unsigned char *base, *body;
     const char *errors;
     int first = 0, ended;
@@ -241,6 +241,8 @@ scan_deflated(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nar
             goto fail;
         }
         start += taken;
+        size_in += size;
+        size_out += PyBytes_GET_SIZE(message);
         if (ended || PyBytes_GET_SIZE(message) >= most) {
             break;
         }
@@ -253,9 +255,9 @@ scan_deflated(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nar
     Py_DECREF(decompress);
     PyBuffer_Release(&data);
     if (message == NULL) {
-        return Py_BuildValue("(niO)", start, 0, Py_None);
+        return Py_BuildValue("(niOnn)", start, 0, Py_None, size_in, size_out);
     }
-    return Py_BuildValue("(niN)", start, first, message);
+    return Py_BuildValue("(niNnn)", start, first, message, size_in, size_out);
 
 fail:
     PyBuffer_Release(&data);

@@ -222,7 +222,7 @@ def scan_deflated(
     most: int,
     errors: str,
     append: Callable[[str | bytes], object],
-) -> tuple[int, int, bytes | None]:
+) -> tuple[int, int, bytes | None, int, int]:
     """Append the messages of the usual compressed frames at the front of ``data[start:end]``.
 
     Usual is a final, unmasked text or binary frame that is marked as compressed (RFC 7692
@@ -239,12 +239,14 @@ def scan_deflated(
     Returns:
         where the scan stopped, and 0 and None; or, behind a frame that has to be looked at,
         its first byte and the beginning of its message: there may be more of it, or the
-        compressed stream has ended of itself.
+        compressed stream has ended of itself. Then the size of the payloads that were taken,
+        and of what they were decompressed to.
 
     Raises:
         zlib.error, UnicodeDecodeError: the messages before have been appended.
     """
     inflate = stream.decompress
+    size_in = size_out = 0
     while end - start >= 4:
         first = data[start]
         if first != 0xC1 and first != 0xC2:
@@ -263,7 +265,9 @@ def scan_deflated(
             break
         message: bytes = inflate(data[body:stop] + _TAIL, most)
         start = stop
+        size_in += size
+        size_out += len(message)
         if len(message) >= most or stream.eof:
-            return start, first, message
+            return start, first, message, size_in, size_out
         append(message if first == 0xC2 else message.decode("utf-8", errors))
-    return start, 0, None
+    return start, 0, None, size_in, size_out

@@ -20,12 +20,12 @@ from .._exceptions import (
     WebSocketProtocolException,
 )
 from .buffer import LargePayload, ReceiveBuffer
-from .extensions import Codec
+from .counts import Counts
+from .extensions import Codec, Volumes
 from .frames import (
     CLOSE_NO_STATUS,
     OP_CLOSE,
     OP_PING,
-    OP_PONG,
     FrameHeader,
     parse_header,
 )
@@ -84,6 +84,7 @@ class Connection(SendingHalf):
         close_received: the peer's Close, once its turn in ``events`` has come and the driver
             has handed it to ``answer_close``.
         ended: nothing that comes after this point of the stream is looked at.
+        counts: what was received and sent so far.
     """
 
     def __init__(
@@ -103,6 +104,7 @@ class Connection(SendingHalf):
         self.controls: deque[Ping | Pong] = deque()
         self.close_received: Close | None = None
         self.ended = False
+        self.counts = Counts()
         self._lost = False
         self._expect_mask = {Role.CLIENT: False, Role.SERVER: True, Role.ANY: None}[role]
         self._messages = MessageAssembler(max_size, fragments, check_text, codec)
@@ -130,6 +132,11 @@ class Connection(SendingHalf):
         """Whether an extension is in use that encodes messages."""
         return self._codec is not None
 
+    @property
+    def volumes(self) -> Volumes:
+        """What the extension has encoded and decoded so far."""
+        return Volumes() if self._codec is None else self._codec.volumes
+
     # Receiving
 
     def writable(self) -> memoryview:
@@ -152,6 +159,7 @@ class Connection(SendingHalf):
                 left unchecked when the driver begins to wait; and where nobody has to wait,
                 text is decoded once, not twice.
         """
+        self.counts.bytes_received += count
         (self._large or self.buffer).wrote(count)
         self.go_on(more)
 
@@ -222,6 +230,7 @@ class Connection(SendingHalf):
                     buffer.data, buffer.start, buffer.end, self._scan_limit
                 )
                 self.events.extend(messages)
+                self.counts.messages_received += len(messages)
                 if self._decodes and self._take_encoded():
                     continue
                 if buffer.start == buffer.end:
@@ -245,15 +254,16 @@ class Connection(SendingHalf):
     def _take_encoded(self) -> bool:
         """Let the codec take the messages that it can take by itself; True if there is one."""
         assert self._codec is not None
-        buffer = self.buffer
-        start = buffer.start
+        buffer, events = self.buffer, self.events
+        start, before = buffer.start, len(events)
         buffer.start = self._codec.take(
             buffer.data,
             start,
             buffer.end,
             self._messages,
-            self.events.append,
+            events.append,
         )
+        self.counts.messages_received += len(events) - before
         return buffer.start != start
 
     def next_frame(
@@ -349,8 +359,14 @@ class Connection(SendingHalf):
         if not self._left:
             self._header = None
         if message is not None:
-            self.events.append(message)
+            self._hand_over(message)
         return True
+
+    def _hand_over(self, data: str | bytes | Fragment | Piece) -> None:
+        """A message, or a piece of one, is here."""
+        self.events.append(data)
+        if isinstance(data, (str, bytes)) or data.fin:
+            self.counts.messages_received += 1
 
     def stream(self, wanted: bool = True, *, parts: bool = True) -> None:
         """Hand over the next message, or what is left of one that has begun, as ``Piece``s.
@@ -428,21 +444,24 @@ class Connection(SendingHalf):
         Raises:
             WebSocketProtocolException, WebSocketPayloadException: what RFC 6455 forbids.
         """
-        event: Event | None
-        if frame.opcode == OP_PING:
-            event = Ping(frame.payload)
-            self.controls.append(event)
-        elif frame.opcode == OP_PONG:
-            event = Pong(frame.payload)
-            self.controls.append(event)
+        if frame.opcode < OP_CLOSE:
+            data = self._messages.add(frame)
+            if data is not None:
+                self._hand_over(data)
         elif frame.opcode == OP_CLOSE:
-            event = parse_close(frame.payload, self._check_text)
+            self.events.append(parse_close(frame.payload, self._check_text))
             # Section 5.5.1: there is nothing to look at behind a Close frame.
             self.ended = True
         else:
-            event = self._messages.add(frame)
-        if event is not None:
-            self.events.append(event)
+            control: Ping | Pong
+            if frame.opcode == OP_PING:
+                control = Ping(frame.payload)
+                self.counts.pings_received += 1
+            else:
+                control = Pong(frame.payload)
+                self.counts.pongs_received += 1
+            self.controls.append(control)
+            self.events.append(control)
 
     # Closing
 

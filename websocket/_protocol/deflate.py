@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from .._accel import scan_deflated
 from .._exceptions import WebSocketArgumentException, WebSocketPayloadException
-from .extensions import Codec, Extension, Limits, NegotiationError, Params
+from .extensions import Codec, Extension, Limits, NegotiationError, Params, Volumes
 from .frames import FIN, OP_BINARY
 from .messages import invalid_text
 
@@ -239,10 +239,11 @@ def _read_bits(name: str, value: str | None) -> int:
 class Compressor:
     """Compresses what we send (section 7.2.1)."""
 
-    __slots__ = ("_settings", "_stream", "no_takeover")
+    __slots__ = ("_settings", "_stream", "no_takeover", "size_in", "size_out")
 
     def __init__(self, bits: int, no_takeover: bool, level: int, memory_level: int) -> None:
         self.no_takeover = no_takeover
+        self.size_in = self.size_out = 0  # of all that was compressed so far
         self._settings = (level, zlib.DEFLATED, -max(bits, _LEAST_BITS), memory_level)
         # 256 KiB with the usual settings: only once there is something to compress.
         self._stream: Any = None
@@ -254,6 +255,7 @@ class Compressor:
         compressed = self.piece(payload)
         if self.no_takeover:
             self._stream = None
+        self.size_out -= 4
         return compressed[:-4]
 
     def piece(self, payload: bytes | bytearray | memoryview) -> bytes:
@@ -262,6 +264,8 @@ class Compressor:
             self._stream = zlib.compressobj(*self._settings)
         compressed: bytes = self._stream.compress(payload)
         compressed += self._stream.flush(zlib.Z_SYNC_FLUSH)
+        self.size_in += len(payload)
+        self.size_out += len(compressed)
         return compressed
 
     def forget(self) -> None:
@@ -272,13 +276,14 @@ class Compressor:
 class Decompressor:
     """Decompresses what the peer sends (section 7.2.2)."""
 
-    __slots__ = ("_bits", "_fresh", "_last", "_stream", "no_takeover")
+    __slots__ = ("_bits", "_fresh", "_last", "_stream", "no_takeover", "size_in", "size_out")
 
     def __init__(self, bits: int, no_takeover: bool) -> None:
         self.no_takeover = no_takeover
         # A peer that means 8 may be of those whose zlib takes 9 instead.
         self._bits = -max(bits, _LEAST_BITS)
         self._last = 0xFF
+        self.size_in = self.size_out = 0  # of all that was decompressed so far
         self._begin()
 
     def _begin(self) -> None:
@@ -304,9 +309,11 @@ class Decompressor:
         errors = "strict" if limits.check_text else "surrogateescape"
         try:
             while True:
-                start, first, beginning = scan_deflated(
+                start, first, beginning, size_in, size_out = scan_deflated(
                     data, start, end, self._stream, most, errors, append
                 )
+                self.size_in += size_in
+                self.size_out += size_out
                 if beginning is None:
                     return start
                 message = self._whole(beginning, limits)
@@ -329,6 +336,7 @@ class Decompressor:
     def decode(self, payload: bytes | bytearray | memoryview, fin: bool) -> Iterator[bytes]:
         """What a piece of a message stands for, in parts of at most 64 KiB."""
         with memoryview(payload) as view:
+            self.size_in += len(view)
             for start in range(0, len(view), _SLICE):
                 with view[start : start + _SLICE] as part:
                     yield from self._parts(part)
@@ -392,6 +400,7 @@ class Decompressor:
             part: bytes = self._stream.decompress(data, _PART)
         except zlib.error as error:
             raise _corrupt(error) from error
+        self.size_out += len(part)
         return part
 
 
@@ -431,6 +440,11 @@ class DeflateCodec(Decompressor, Codec):
             if self._compressor.no_takeover:
                 self._compressor.forget()
         return compressed
+
+    @property
+    def volumes(self) -> Volumes:
+        compressor = self._compressor
+        return Volumes(compressor.size_in, compressor.size_out, self.size_out, self.size_in)
 
     def unsent(self) -> None:
         self._compressor.forget()

@@ -135,8 +135,24 @@ class Codec(abc.ABC):
         """
         return start
 
+    @property
+    def volumes(self) -> Volumes:
+        """How much was encoded and decoded so far; an extension need not count it."""
+        return Volumes()
+
     def unsent(self) -> None:  # noqa: B027
         """The message that was encoded last did not reach the peer, which won't know it."""
+
+
+class Volumes(NamedTuple):
+    """Bytes of payload, before and after encoding; messages that were left as they are don't
+    count.
+    """
+
+    original_sent: int = 0
+    encoded_sent: int = 0
+    original_received: int = 0
+    encoded_received: int = 0
 
 
 class Limits(Protocol):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from .._stats import Stats
 from ._connect import connect, connect_listener
 from ._connection import Connection
-from ._endpoint import Stats
 from ._listener import Listener
 from ._options import Options
 from ._pieces import MessageStream

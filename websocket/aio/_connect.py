@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from .._exceptions import WebSocketException
 from .._logging import event
 from .._reconnect import Attempts, Backoff, Reason, policy_of
+from .._stats import Stats, Tally
 from ._connection import Connection
 from ._listener import Listener
 from ._open import open_connection
@@ -67,6 +68,7 @@ class connect:
         self._settings = settle(options)
         self._policy = policy_of(reconnect)
         self._connection: Connection | None = None
+        self._tally = Tally()
 
     async def _connect(self, timeout: float | None = None) -> Connection:
         settings = self._settings
@@ -75,7 +77,13 @@ class connect:
         opened = await open_connection(self.url, settings)
         connection = Connection(opened, settings)
         opened.hand_over(connection._driver)
+        self._tally.begin(connection)
         return connection
+
+    @property
+    def stats(self) -> Stats:
+        """What has gone over all connections of the loop so far together."""
+        return self._tally.stats
 
     async def __aiter__(self) -> AsyncGenerator[Connection, None]:
         attempts = Attempts(self._policy)
@@ -93,6 +101,7 @@ class connect:
                 finally:
                     reason = _reason(connection)
                     await connection.close()
+                    self._tally.end()
                 lasted = time.monotonic() - began
             following = attempts.after(reason, lasted)
             if following is None:
@@ -100,6 +109,7 @@ class connect:
                     return
                 raise reason
             attempts = following
+            self._tally.lost()
             number, delay = attempts.next(reason, random.random(), time.time())
             event(
                 "reconnecting",

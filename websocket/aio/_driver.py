@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable
+from time import time as now
 from typing import Final, Literal
 
 from .._accel import mask_key
@@ -63,11 +64,9 @@ class Driver(SendingProtocol):
         "_lent",
         "_reading",
         "_timer",
-        "bytes_received",
         "closed_by",
         "closers",
         "end",
-        "messages_received",
     )
 
     def __init__(self, core: Core, settings: Settings, deliver: Callable[[int], None]) -> None:
@@ -81,7 +80,6 @@ class Driver(SendingProtocol):
         self._lent: memoryview | None = None
         self._reading = True
         self._dropping = False
-        self.bytes_received = self.messages_received = 0
         # Time
         self._heard = False
         self._keepalive = Keepalive(settings.ping_interval or 0, settings.ping_timeout, self.time())
@@ -94,6 +92,7 @@ class Driver(SendingProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
+        self.core.counts.opened_at = now()
         self._arm_keepalive()
 
     def get_buffer(self, sizehint: int) -> memoryview:
@@ -114,7 +113,7 @@ class Driver(SendingProtocol):
         if core.ended:
             # What the peer still says doesn't count.
             return
-        self.bytes_received += nbytes
+        core.counts.received_at = now()
         self._heard = True
         before = len(core.events)
         core.received(nbytes)
@@ -133,7 +132,6 @@ class Driver(SendingProtocol):
         events = core.events
         if core.controls or core.ended or self._dropping:
             self._sort_out(before)
-        self.messages_received += len(events) - before
         self._deliver(nbytes)
         if core.ended and (not events or self._dropping):
             self.reach_end()
@@ -173,6 +171,7 @@ class Driver(SendingProtocol):
         self._lose(None)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self.note_counts()
         self.closed = True
         self.blocked = False
         self._lose(exc)
@@ -232,7 +231,12 @@ class Driver(SendingProtocol):
                 self.answer_ping(control.payload)
             else:
                 self._keepalive.pong(control.payload)
-                self.pongs.acknowledge(control.payload, self.time())
+                self._acknowledge(control.payload)
+
+    def _acknowledge(self, payload: bytes) -> None:
+        latency = self.pongs.acknowledge(payload, self.time())
+        if latency is not None:
+            self.core.counts.answered(latency)
 
     def _note_end(self) -> None:
         """The last event ends the stream. The program may have to do with those before it."""

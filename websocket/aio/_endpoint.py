@@ -3,28 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal
 
 from .._handshake import handshake_response
 from .._protocol.frames import OP_PONG
 from .._protocol.handshake import ClientRequest
 from .._protocol.http11 import Headers, RequestHead, RequestReader, ResponseHead
+from .._stats import Stats
 from ._driver import Driver
-
-
-class Stats(NamedTuple):
-    """What has gone over a connection so far.
-
-    Attributes:
-        messages_sent, messages_received: messages; of those that were received in pieces,
-            the pieces.
-        bytes_sent, bytes_received: frames with their headers, without the opening handshake.
-    """
-
-    messages_sent: int
-    messages_received: int
-    bytes_sent: int
-    bytes_received: int
 
 
 class Endpoint:
@@ -119,14 +105,8 @@ class Endpoint:
 
     @property
     def stats(self) -> Stats:
-        """Messages and bytes so far."""
-        driver = self._driver
-        return Stats(
-            driver.messages_sent,
-            driver.messages_received,
-            driver.bytes_sent,
-            driver.bytes_received,
-        )
+        """What has gone over the connection so far."""
+        return self._driver.stats
 
     # Control frames
 

@@ -68,6 +68,8 @@ class OuterDriver(Driver):
         if opcode < OP_CLOSE:
             rsv, data = self.core.encode_payload(opcode, data)
         self._send_frame(FIN | rsv | opcode, data)
+        if opcode >= OP_CLOSE:
+            self.core.counts.sent(opcode)
         if opcode == OP_CLOSE:
             self.core.note_close(data)
 

@@ -36,17 +36,22 @@ class Pongs:
         """A ping was sent."""
         self._pings.append((payload, now, pong))
 
-    def acknowledge(self, payload: bytes, now: float) -> None:
-        """A pong answers the ping with its payload and, as peers may skip some, all before."""
+    def acknowledge(self, payload: bytes, now: float) -> float | None:
+        """A pong answers the ping with its payload and, as peers may skip some, all before.
+
+        Returns:
+            the round-trip time in seconds, None where no ping has this payload.
+        """
         place = next((i for i, ping in enumerate(self._pings) if ping[0] == payload), None)
         if place is None:
-            return
+            return None
         answered = self._pings[: place + 1]
         del self._pings[: place + 1]
         self.latency = now - answered[-1][1]
         for _, sent, pong in answered:
             if pong is not None and not pong.done():
                 pong.set_result(now - sent)
+        return self.latency
 
     def fail(self, error: Callable[[], Exception]) -> None:
         """No pong will come any more."""

@@ -8,8 +8,10 @@ from typing import Any
 
 from .._accel import encode_masked, mask_key
 from .._protocol.connection import Connection as Core
-from .._protocol.frames import FIN, OP_BINARY, OP_PING, OP_PONG, OP_TEXT
+from .._protocol.frames import FIN, OP_BINARY, OP_CLOSE, OP_PING, OP_PONG, OP_TEXT
 from .._protocol.sending import LARGE, Payload, not_encodable
+from .._socket import last_sent_at
+from .._stats import Stats, stats_of
 from ._options import Settings
 from ._pong import Pongs
 from ._waiters import Waiters
@@ -89,6 +91,18 @@ class SendingProtocol(asyncio.BufferedProtocol):
         if self.on_resume is not None:
             self.on_resume()
 
+    def note_counts(self) -> None:
+        """Bring ``core.counts`` up to date: what is counted here costs an attribute less."""
+        counts = self.core.counts
+        counts.bytes_sent, counts.messages_sent = self.bytes_sent, self.messages_sent
+        if not self.closed:
+            counts.sent_at = last_sent_at(self.transport.get_extra_info("socket"))
+
+    @property
+    def stats(self) -> Stats:
+        self.note_counts()
+        return stats_of(self.core, None)
+
     # Messages
 
     def send(self, opcode: int, payload: Payload) -> None:
@@ -113,6 +127,8 @@ class SendingProtocol(asyncio.BufferedProtocol):
         else:
             for part in core.encode_parts(opcode, payload):
                 self.write(part)
+            if opcode >= OP_CLOSE:
+                core.counts.sent(opcode)
 
     def send_piece(self, payload: Payload, fin: bool) -> None:
         """Give the next piece of the message that was begun to the transport."""

@@ -18,6 +18,7 @@ from .._protocol.http11 import RequestHead
 from .._protocol.messages import Close
 from .._protocol.sending import Payload, close_payload
 from .._socket import Deadline
+from .._stats import Stats, stats_of
 from .._stream import Stream
 
 
@@ -60,6 +61,11 @@ class ServerConnection:
         """The reason of the client's Close frame, None before it."""
         close = self._core.close_received
         return None if close is None else close.reason
+
+    @property
+    def stats(self) -> Stats:
+        """What has gone over the connection so far, seen from the server."""
+        return stats_of(self._core, self._sock)
 
     def recv(self, timeout: float | None = None) -> str | bytes:
         """The next message: str for text, bytes for binary.
@@ -129,6 +135,7 @@ class ServerConnection:
                 self._stream.write(self._core.encode(opcode, piece, fin=False))
                 opcode, piece = OP_CONT, following
             self._stream.write(self._core.encode(opcode, piece))
+            self._core.counts.messages_sent += 1
 
     def ping(self, payload: str | bytes = b"") -> PongWaiter:
         """Send a ping of at most 125 bytes.
