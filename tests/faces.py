@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, Protocol
 import pytest
 
 import websocket
-from websocket import ABNF, WebSocket, WebSocketApp, WebSocketConnectionClosedException, aio
+from websocket import ABNF, Stats, WebSocket, WebSocketApp, WebSocketConnectionClosedException, aio
 
 DEADLINE = 10.0
 
@@ -48,6 +48,8 @@ class Session(Protocol):
         ...
 
     def close(self, code: int | None = 1000, reason: str = "") -> Closed: ...
+    @property
+    def stats(self) -> Stats: ...
     @property
     def subprotocol(self) -> str | None: ...
     @property
@@ -92,6 +94,10 @@ class BlockingSession:
     def close(self, code: int | None = 1000, reason: str = "") -> Closed:
         self.ws.close(code, reason)
         return self._closed()
+
+    @property
+    def stats(self) -> Stats:
+        return self.ws.stats
 
     @property
     def subprotocol(self) -> str | None:
@@ -200,6 +206,10 @@ class CallbackSession:
         return self.closes[0]
 
     @property
+    def stats(self) -> Stats:
+        return self.app.stats
+
+    @property
     def _opened(self) -> WebSocket:
         assert self.connection is not None
         return self.connection
@@ -285,6 +295,14 @@ class AsyncioSession:
     def close(self, code: int | None = 1000, reason: str = "") -> Closed:
         self._run(self.ws.close(code, reason))
         return closed(self.ws)
+
+    @property
+    def stats(self) -> Stats:
+        async def stats() -> Stats:
+            return self.ws.stats
+
+        of_now: Stats = self._run(stats())
+        return of_now
 
     @property
     def subprotocol(self) -> str | None:

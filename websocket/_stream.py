@@ -95,6 +95,7 @@ class Stream:
         self.core = core
         self.transport = transport_for(sock)
         self._plain = self.transport.plain
+        self._plain_out = self._plain if core.masks else None
         self._readable = self.transport.readable
         self.read_deadline: Deadline | None = None
         self.write_deadline: Deadline | None = None
@@ -347,6 +348,7 @@ class Stream:
         """
         core = self.core
         kind = payload.__class__
+        plain = self._plain_out
         try:
             with self._lock:
                 if (
@@ -354,12 +356,11 @@ class Stream:
                     and len(payload) <= LARGE
                     and core.plain
                     and self._unsent is None
-                    and core.masks
-                    and self._plain is not None
+                    and plain is not None
                 ):
                     try:
                         frame = encode_masked(FIN | opcode, payload)
-                        sent = self._plain.send(frame)
+                        sent = plain.send(frame)
                     except UnicodeEncodeError as error:
                         raise not_encodable(error) from error
                     except (OSError, ValueError) as error:
@@ -367,10 +368,11 @@ class Stream:
                     counts = core.counts
                     counts.bytes_sent += sent
                     counts.messages_sent += 1
-                    if sent < len(frame):
+                    size = len(frame)
+                    if sent < size:
                         self._unsent = memoryview(frame)[sent:]
                         self.write(b"")
-                    return len(frame)
+                    return size
                 return self._write_parts(opcode, core.encode_parts(opcode, payload))
         finally:
             if self._queued:
