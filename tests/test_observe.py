@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import Any
 
@@ -13,7 +14,8 @@ from test_session import QUICK, Turns, drop, refuse
 from wire import frame
 
 import websocket
-from websocket import Observer, WebSocketApp, reconnecting
+from websocket import Observer, WebSocketApp, aio, reconnecting
+from websocket.testing import Server
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
 
@@ -52,7 +54,34 @@ def run_loop(url: str, observer: Observer) -> None:
             feed.send("hello")
 
 
-each_face = pytest.mark.parametrize("run", [run_app, run_loop])
+def run_awaited(url: str, observer: Observer, **options: Any) -> None:
+    async def main() -> None:
+        feed = aio.connect(
+            url,
+            reconnect=QUICK,
+            timeout=DEADLINE,
+            ping_interval=0.1,
+            observer=observer,
+            **options,
+        )
+        async for ws in feed:
+            try:
+                async for message in ws:
+                    if message == "é":
+                        await ws.send("hello")
+            except websocket.WebSocketConnectionClosedException:
+                continue
+
+    asyncio.run(main())
+
+
+def run_awaited_by_the_outer_road(url: str, observer: Observer) -> None:
+    run_awaited(url, observer, get_mask_key=lambda size: b"\1\2\3\4")
+
+
+each_face = pytest.mark.parametrize(
+    "run", [run_app, run_loop, run_awaited, run_awaited_by_the_outer_road]
+)
 
 
 @each_face
@@ -79,7 +108,7 @@ def test_the_end_with_an_error(run: Any) -> None:
         try:
             run(url, heard)
         except websocket.WebSocketBadStatusException:
-            assert run is run_loop
+            assert run is not run_app
     name, error, code = heard.calls[-1]
     assert (name, error.status_code, code) == ("closed", 404, None)
 
@@ -122,3 +151,92 @@ def test_open_telemetry(run: Any) -> None:
         "messages": {("receive",): 2, ("send",): 1},
         "message.size": {("receive",): 5, ("send",): 5},
     }
+
+
+# One connection of the asyncio face is a run of its own
+
+
+def test_one_connection() -> None:
+    heard = Heard()
+
+    async def main(url: str) -> None:
+        async with aio.connect(url, timeout=DEADLINE, observer=heard) as ws:
+            await ws.send(["in ", "pieces"])
+            await ws.send_many(["é", b"four"])
+            assert "".join([str(piece) async for piece in ws.recv_stream()]) == "in pieces"
+            assert [await ws.recv(), await ws.recv()] == ["é", b"four"]
+            await (await ws.ping())
+
+    with Server() as server:
+        asyncio.run(main(server.url))
+    assert heard.calls[0][:2] == ("connected", 1)
+    assert heard.calls[-1] == ("closed", None, 1000)
+    assert [call[1] for call in heard.calls if call[0] == "sent"] == [9, 1, 4]
+    received = [call[1:] for call in heard.calls if call[0] == "received"]
+    assert (sum(count for count, _ in received), sum(size for _, size in received)) == (3, 14)
+    assert sum(call[0] == "ponged" for call in heard.calls) == 1
+
+
+def test_a_listener() -> None:
+    heard = Heard()
+
+    async def main(url: str) -> None:
+        listener = aio.Listener()
+        await aio.connect_listener(listener, url, timeout=DEADLINE, observer=heard)
+        listener.send("hello")
+        await listener.close(1001)
+
+    with Server() as server:
+        asyncio.run(main(server.url))
+    names = [call[0] for call in heard.calls if call[0] != "received"]
+    assert names == ["connected", "sent", "closed"]
+    assert heard.calls[-1] == ("closed", None, 1001)
+
+
+def test_a_connection_that_is_lost_or_never_made() -> None:
+    heard = Heard()
+
+    async def main(url: str) -> None:
+        ws = await aio.connect(url, timeout=DEADLINE, observer=heard)
+        with pytest.raises(websocket.WebSocketConnectionClosedException):
+            await ws.recv()
+        await ws.wait_closed()
+        with pytest.raises(websocket.WebSocketBadStatusException):
+            await aio.connect(url, timeout=DEADLINE, observer=heard)
+
+    with scripted(Turns(drop, refuse(403))) as url:
+        asyncio.run(main(url))
+    assert [call[0] for call in heard.calls] == ["connected", "closed", "closed"]
+    assert isinstance(heard.calls[1][1], websocket.WebSocketConnectionClosedException)
+    assert isinstance(heard.calls[2][1], websocket.WebSocketBadStatusException)
+
+
+def test_leaving_the_loop_is_the_end() -> None:
+    heard = Heard()
+
+    async def main(url: str) -> None:
+        connections = aio.connect(url, timeout=DEADLINE, observer=heard).__aiter__()
+        await anext(connections)
+        await connections.aclose()
+
+    with Server() as server:
+        asyncio.run(main(server.url))
+    assert [call[0] for call in heard.calls] == ["connected", "closed"]
+    assert heard.calls[-1] == ("closed", None, 1000)
+
+
+@each_face
+def test_records_of_the_log(run: Any, caplog: pytest.LogCaptureFixture) -> None:
+    with (
+        caplog.at_level(logging.INFO, "websocket"),
+        scripted(Turns(drop, refuse(503), talk)) as url,
+    ):
+        run(url, Observer())
+    records = [record for record in caplog.records if hasattr(record, "ws_event")]
+    names = [getattr(record, "ws_event", None) for record in records]
+    expected = ["connected", "reconnecting", "reconnecting", "reconnected", "closed"]
+    assert names == expected
+    again: Any = records[2]
+    assert (again.ws_attempt, again.ws_delay, again.ws_error.status_code) == (2, 0.02, 503)
+    end: Any = records[-1]
+    assert (end.ws_error, end.ws_close_code) == (None, 1001)

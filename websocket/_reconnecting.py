@@ -24,8 +24,7 @@ from ._exceptions import (
     WebSocketTimeoutException,
 )
 from ._keepalive import RoundTrips, check_settings
-from ._logging import event
-from ._observe import Observer, tell, tell_received
+from ._observe import Observer, tell, tell_ended, tell_lost, tell_opened, tell_received
 from ._outbox import Outbox, Sender
 from ._pinger import Pinger
 from ._protocol.frames import OP_BINARY, OP_CLOSE, OP_TEXT
@@ -138,9 +137,7 @@ class Reconnecting:
         self._opened += 1
         self._tally.begin(ws)
         self.reconnect_count = self._opened - 1
-        name = "reconnected" if self.reconnect_count else "connected"
-        event(name, "connection %d is open", self._opened)
-        tell(self._observer, "connected", self._opened, time.monotonic() - began)
+        tell_opened(self._observer, self._opened, time.monotonic() - began)
         return ws
 
     def _note_dialling(self, sock: Any) -> None:
@@ -166,10 +163,10 @@ class Reconnecting:
         """Wait for the next attempt; False at a Close for good. Raises the error that is final."""
         attempts = self._attempts.after(reason, lasted)
         if attempts is None:
-            failed = isinstance(reason, BaseException)
-            tell(self._observer, "closed", *((reason, None) if failed else (None, reason)))
             if isinstance(reason, BaseException):
+                tell_ended(self._observer, reason, None)
                 raise reason
+            tell_ended(self._observer, None, reason)
             return False
         self._attempts = attempts
         number, delay = attempts.next(reason, random.random(), time.time())
@@ -180,18 +177,8 @@ class Reconnecting:
                 f"The server closed the connection with code {reason}."
             )
         )
-        event(
-            "reconnecting",
-            "attempt %d to connect again in %.1f s, after: %s",
-            number,
-            delay,
-            error,
-            attempt=number,
-            delay=delay,
-            error=error,
-        )
         self._tally.lost()
-        tell(self._observer, "lost", error, number, delay)
+        tell_lost(self._observer, error, number, delay)
         if self._on_loss is not None:
             self._on_loss(error)
         return self._pause.wait(delay)

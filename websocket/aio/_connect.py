@@ -5,24 +5,26 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Coroutine, Generator
 from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from .._exceptions import WebSocketException
-from .._logging import event
+from .._exceptions import WebSocketConnectionClosedException, WebSocketException
+from .._observe import tell_ended, tell_lost, tell_opened
 from .._reconnect import Attempts, Backoff, Reason, policy_of
 from .._stats import Stats, Tally
 from ._connection import Connection
 from ._listener import Listener
+from ._observed import connection_ended
 from ._open import open_connection
-from ._options import Options, settle
+from ._options import Options, Settings, settle
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 _L = TypeVar("_L", bound=Listener)
+_T = TypeVar("_T")
 
 
 class connect:
@@ -69,15 +71,29 @@ class connect:
         self._policy = policy_of(reconnect)
         self._connection: Connection | None = None
         self._tally = Tally()
+        self._opened = 0
+        self._end: tuple[Exception | None, int | None] = None, None
 
     async def _connect(self, timeout: float | None = None) -> Connection:
+        began = time.monotonic()
         settings = self._settings
         if settings.timeout is None and timeout is not None:
             settings = replace(settings, timeout=timeout)
         opened = await open_connection(self.url, settings)
         connection = Connection(opened, settings)
+        self._opened += 1
+        tell_opened(settings.observer, self._opened, time.monotonic() - began)
         opened.hand_over(connection._driver)
         self._tally.begin(connection)
+        return connection
+
+    async def _connect_once(self) -> Connection:
+        connection = await _or_end(self._settings, self._connect())
+        driver = connection._driver
+        if driver.closed:
+            connection_ended(driver)
+        else:
+            driver.on_end = connection_ended
         return connection
 
     @property
@@ -86,6 +102,15 @@ class connect:
         return self._tally.stats
 
     async def __aiter__(self) -> AsyncGenerator[Connection, None]:
+        connections = self._connections()
+        try:
+            async for connection in connections:
+                yield connection
+        finally:
+            await connections.aclose()
+            tell_ended(self._settings.observer, *self._end)
+
+    async def _connections(self) -> AsyncGenerator[Connection, None]:
         attempts = Attempts(self._policy)
         while True:
             limit = attempts.policy.timeout if attempts.policy and attempts.made else None
@@ -94,6 +119,7 @@ class connect:
                 connection = await self._connect(limit)
             except (WebSocketException, OSError) as error:
                 reason: Reason = error
+                self._end = error, None
             else:
                 began = time.monotonic()
                 try:
@@ -102,6 +128,7 @@ class connect:
                     reason = _reason(connection)
                     await connection.close()
                     self._tally.end()
+                    self._end = connection._driver.mishap, connection.close_code
                 lasted = time.monotonic() - began
             following = attempts.after(reason, lasted)
             if following is None:
@@ -111,23 +138,14 @@ class connect:
             attempts = following
             self._tally.lost()
             number, delay = attempts.next(reason, random.random(), time.time())
-            event(
-                "reconnecting",
-                "attempt %d to connect again in %.1f s, after: %s",
-                number,
-                delay,
-                reason,
-                attempt=number,
-                delay=delay,
-                error=reason if isinstance(reason, BaseException) else None,
-            )
+            tell_lost(self._settings.observer, _error(reason), number, delay)
             await asyncio.sleep(delay)
 
     def __await__(self) -> Generator[Any, None, Connection]:
-        return self._connect().__await__()
+        return self._connect_once().__await__()
 
     async def __aenter__(self) -> Connection:
-        self._connection = await self._connect()
+        self._connection = await self._connect_once()
         return self._connection
 
     async def __aexit__(
@@ -147,6 +165,14 @@ def _reason(connection: Connection) -> Reason:
     return connection._driver.mishap or connection._driver.closed_error()
 
 
+def _error(reason: Reason) -> Exception:
+    if isinstance(reason, Exception):
+        return reason
+    return WebSocketConnectionClosedException(
+        f"The server closed the connection with code {reason}."
+    )
+
+
 async def connect_listener(listener: _L, url: str, **options: Unpack[Options]) -> _L:
     """Connect, and have the methods of ``listener`` called from then on.
 
@@ -164,7 +190,19 @@ async def connect_listener(listener: _L, url: str, **options: Unpack[Options]) -
     """
     listener._check_new()
     settings = settle(options)
-    opened = await open_connection(url, settings)
+    began = time.monotonic()
+    opened = await _or_end(settings, open_connection(url, settings))
     listener._open(opened, settings)
+    tell_opened(settings.observer, 1, time.monotonic() - began)
+    listener._driver.on_end = connection_ended
     opened.hand_over(listener._driver, listener._opened)
     return listener
+
+
+async def _or_end(settings: Settings, connecting: Coroutine[Any, Any, _T]) -> _T:
+    """The connection that is all of a run; where there is none, the run has ended."""
+    try:
+        return await connecting
+    except BaseException as error:
+        tell_ended(settings.observer, error, None)
+        raise

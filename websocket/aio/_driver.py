@@ -50,6 +50,7 @@ class Driver(SendingProtocol):
         end: why nothing more will be received: the peer's Close or an error. None before the
             program has got there.
         closed_by: whose Close frame was the first.
+        on_end: called when the connection is gone.
     """
 
     __slots__ = (
@@ -67,6 +68,7 @@ class Driver(SendingProtocol):
         "closed_by",
         "closers",
         "end",
+        "on_end",
     )
 
     def __init__(self, core: Core, settings: Settings, deliver: Callable[[int], None]) -> None:
@@ -87,6 +89,7 @@ class Driver(SendingProtocol):
         self._close_timeout = settings.close_timeout
         self._close_timer: asyncio.TimerHandle | None = None
         self.closers = Waiters(self.loop)
+        self.on_end: Callable[[Driver], None] | None = None
 
     # What asyncio calls
 
@@ -184,6 +187,8 @@ class Driver(SendingProtocol):
         self.pongs.fail(self.closed_error)
         self.senders.wake_all()
         self.closers.wake_all()
+        if self.on_end is not None:
+            self.on_end(self)
 
     def _lose(self, cause: Exception | None) -> None:
         """The stream has ended, with or without a Close."""
@@ -236,7 +241,11 @@ class Driver(SendingProtocol):
     def _acknowledge(self, payload: bytes) -> None:
         latency = self.pongs.acknowledge(payload, self.time())
         if latency is not None:
-            self.core.counts.answered(latency)
+            self.answered(latency)
+
+    def answered(self, latency: float) -> None:
+        """A ping has been answered after so many seconds."""
+        self.core.counts.answered(latency)
 
     def _note_end(self) -> None:
         """The last event ends the stream. The program may have to do with those before it."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final, TypedDict
 
 from .._exceptions import WebSocketArgumentException
+from .._observe import Observer
 from .._open import KNOWN
 from .._protocol.connection import DEFAULT_MAX_SIZE
 from .._protocol.extensions import Extension
@@ -57,6 +58,7 @@ class Options(TypedDict, total=False):
     max_queue: int | tuple[int, int | None] | None
     max_queue_size: int | None
     write_limit: int | tuple[int, int | None]
+    observer: Observer | None
     # Names that programs for the library ``websockets`` use.
     additional_headers: Mapping[str, str] | Iterable[tuple[str, str]] | None
     user_agent_header: str | None
@@ -77,6 +79,7 @@ _DEFAULTS: Final[dict[str, Any]] = {
     "max_queue": 1024,
     "max_queue_size": 1024 * 1024,
     "write_limit": 64 * 1024,
+    "observer": None,
 }
 _DIALLING: Final = KNOWN - {"deadline"}
 
@@ -104,6 +107,7 @@ class Settings:
     max_queue: int | None
     max_queue_size: int | None
     write_limit: tuple[int, int | None]
+    observer: Observer | None
 
 
 def settle(options: Mapping[str, Any]) -> Settings:

@@ -1,4 +1,4 @@
-"""The outer road: for connections that are traced, or have mask keys of their own.
+"""The outer road: for connections that are traced, observed, or have mask keys of their own.
 
 The choice is made once per connection, so that the others pay nothing for it.
 """
@@ -16,6 +16,7 @@ from .._protocol.frames import FIN, OP_CLOSE
 from .._protocol.messages import Frame
 from .._protocol.sending import Payload
 from ._driver import Driver
+from ._observed import ObservedCore, ObservedDriver
 from ._options import Settings
 
 
@@ -27,14 +28,18 @@ def make_driver(settings: Settings, codec: Codec | None, deliver: Callable[[int]
         deliver: see ``Driver``.
     """
     traced = isEnabledForTrace()
-    core = (TracedCore if traced else Core)(
-        max_size=settings.max_size,
-        check_text=not settings.skip_utf8_validation,
-        codec=codec,
-    )
-    if traced or settings.get_mask_key is not None:
-        return OuterDriver(core, settings, deliver)
-    return Driver(core, settings, deliver)
+    outer = traced or settings.get_mask_key is not None
+    options: dict[str, Any] = {
+        "max_size": settings.max_size,
+        "check_text": not settings.skip_utf8_validation,
+        "codec": codec,
+    }
+    if settings.observer is None:
+        core = (TracedCore if traced else Core)(**options)
+        return (OuterDriver if outer else Driver)(core, settings, deliver)
+    watched = (ObservedTracedCore if traced else ObservedCore)(**options)
+    watched.observer = settings.observer
+    return (ObservedOuterDriver if outer else ObservedDriver)(watched, settings, deliver)
 
 
 class TracedCore(Core):
@@ -85,3 +90,11 @@ class OuterDriver(Driver):
         if isEnabledForTrace():
             trace(f"send: {data!r}")
         self.write(data)
+
+
+class ObservedTracedCore(ObservedCore, TracedCore):
+    pass
+
+
+class ObservedOuterDriver(ObservedDriver, OuterDriver):
+    pass
