@@ -240,3 +240,26 @@ def test_records_of_the_log(run: Any, caplog: pytest.LogCaptureFixture) -> None:
     assert (again.ws_attempt, again.ws_delay, again.ws_error.status_code) == (2, 0.02, 503)
     end: Any = records[-1]
     assert (end.ws_error, end.ws_close_code) == (None, 1001)
+
+
+def test_closing_the_iteration_is_its_end() -> None:
+    heard = Heard()
+
+    def end(error: Exception) -> None:
+        feed.close()
+
+    def greet(peer: Peer) -> None:
+        peer.accept(then=frame(TEXT, b"hello"))
+        peer.finish()
+
+    with scripted(greet) as url:
+        feed = reconnecting(url, DEADLINE, reconnect=QUICK, observer=heard)
+        for _ in feed:
+            feed.close()
+    assert [call[0] for call in heard.calls if call[0] != "received"] == ["connected", "closed"]
+    assert heard.calls[-1][1] is None
+    heard.calls.clear()
+    with scripted(drop) as url:
+        feed = reconnecting(url, DEADLINE, reconnect=30, on_loss=end, observer=heard)
+        assert list(feed) == []
+    assert [call[0] for call in heard.calls] == ["connected", "lost", "closed"]

@@ -97,6 +97,7 @@ class Reconnecting:
             try:
                 ws = self._open()
                 if ws is None:
+                    tell_ended(self._observer, None, None)
                     return
                 opened_at = time.monotonic()
                 if self._sender is not None:
@@ -114,7 +115,10 @@ class Reconnecting:
             finally:
                 self._drop()
             lasted = None if opened_at is None else time.monotonic() - opened_at
-            if self._closed or not self._goes_on(reason, lasted):
+            if self._closed:
+                tell_ended(self._observer, None, self.close_code)
+                return
+            if not self._goes_on(reason, lasted):
                 return
 
     def _open(self) -> WebSocket | None:
@@ -181,7 +185,10 @@ class Reconnecting:
         tell_lost(self._observer, error, number, delay)
         if self._on_loss is not None:
             self._on_loss(error)
-        return self._pause.wait(delay)
+        if self._pause.wait(delay):
+            return True
+        tell_ended(self._observer, None, None)
+        return False
 
     # Receiving
 
