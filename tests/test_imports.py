@@ -18,6 +18,7 @@ LEVELS = {
     "_protocol": 1,
     # policies, dialers and what they share
     "_auth": 2,
+    "_call_off": 2,
     "_cookiejar": 2,
     "_dial": 2,
     "_dispatcher": 2,

@@ -184,7 +184,7 @@ class WebSocket:
         options.setdefault("compression", self.compression)
         options["deadline"] = deadline = Deadline(self.sock_opt.timeout)
         # Not documented: for faces that call connecting off.
-        deadline.on_socket = options.pop("on_socket", None)
+        deadline.call_off = options.pop("call_off", None)
         sock, response = open_connection(url, self.sock_opt, options)
         try:
             self._codec = response.codec

@@ -25,7 +25,7 @@ from ._exceptions import (
 )
 from ._happy_eyeballs import Race, interleave
 from ._resolve import AddrInfo, lookup
-from ._socket import DEFAULT_SOCKET_OPTION, Deadline, add_note, check_timeout
+from ._socket import DEFAULT_SOCKET_OPTION, Deadline, add_note, check_timeout, wait_ready
 
 _KEEPALIVE: Final = {
     "idle": ("TCP_KEEPIDLE", "TCP_KEEPALIVE"),
@@ -34,6 +34,7 @@ _KEEPALIVE: Final = {
 }
 _MAX_KEEPALIVE: Final = 32767  # what Linux takes at most
 _MAX_OPTION: Final = 2**31 - 1
+_ROOM: Final = 0.02  # seconds until a full Unix socket is tried again
 # connect_ex on a non-blocking socket: under way.
 _UNDER_WAY: Final = {errno.EINPROGRESS, errno.EWOULDBLOCK, getattr(errno, "WSAEWOULDBLOCK", -1)}
 
@@ -131,6 +132,7 @@ def dial(host: str, port: int, dialing: Dialing, deadline: Deadline, whose: str 
         OSError: no address could be connected, see ``connect_any``.
     """
     if dialing.socket_factory is not None:
+        deadline.check()
         sock = dialing.socket_factory((host, port), deadline.remaining())
         if sock is None:
             raise WebSocketArgumentException("socket_factory returned None instead of a socket")
@@ -151,20 +153,34 @@ def dial_unix(path: str, dialing: Dialing, deadline: Deadline) -> socket.socket:
         raise WebSocketArgumentException("This system has no Unix sockets")
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
-        sock.settimeout(deadline.remaining())
+        sock.setblocking(False)
         for arguments in dialing.sockopt:
             _set_own(sock, arguments)
-        sock.connect(path)
+        _connect_unix(sock, path, deadline)
     except BaseException as error:
         sock.close()
-        if isinstance(error, TimeoutError):
-            raise deadline.error() from error
         if type(error) is OSError and error.errno is None:
             raise WebSocketArgumentException(
                 f"{path!r} is no Unix socket's path: {error}"
             ) from error
         raise
     return sock
+
+
+def _connect_unix(sock: socket.socket, path: str, deadline: Deadline) -> None:
+    while True:
+        deadline.check()
+        try:
+            sock.connect(path)
+            return
+        except BlockingIOError:
+            # The listener's queue is full. Nothing tells when there is room in it, but a connect
+            # that blocks, which neither a deadline nor another thread could end.
+            with deadline.alarm() as waker:
+                if waker is None:
+                    time.sleep(_ROOM)
+                else:
+                    wait_ready(waker, selectors.EVENT_READ, _ROOM)
 
 
 def connect_any(
@@ -178,7 +194,10 @@ def connect_any(
             are in its notes (Python 3.11 and newer) and its ``__context__``.
     """
     order = interleave(addresses, lambda address: address[0])
-    with contextlib.closing(_Attempts(order, dialing)) as attempts:
+    with (
+        deadline.alarm() as waker,
+        contextlib.closing(_Attempts(order, dialing, waker)) as attempts,
+    ):
         try:
             while True:
                 winner = attempts.go_on(deadline)
@@ -192,16 +211,19 @@ def connect_any(
 class _Attempts:
     """The attempts of one race, blocking: what ``_happy_eyeballs`` decides is done here."""
 
-    def __init__(self, addresses: Sequence[AddrInfo], dialing: Dialing) -> None:
+    def __init__(
+        self, addresses: Sequence[AddrInfo], dialing: Dialing, waker: socket.socket | None
+    ) -> None:
         self._addresses = addresses
         self._dialing = dialing
+        self._waker = waker
         self._race = Race(len(addresses))
         self._pending: dict[socket.socket, int] = {}
         self._errors: dict[int, OSError] = {}
 
     def go_on(self, deadline: Deadline) -> socket.socket | None:
         """Begin what is due, and wait once; the socket that is connected, if one is."""
-        deadline.remaining()
+        deadline.check()
         number = self._race.begin(time.monotonic())
         if number is not None:
             winner = self._begin(number)
@@ -235,7 +257,12 @@ class _Attempts:
         with kind() as selector:
             for sock in self._pending:
                 selector.register(sock, selectors.EVENT_WRITE)
+            if self._waker is not None:
+                selector.register(self._waker, selectors.EVENT_READ)
             ready = [cast("socket.socket", key.fileobj) for key, _ in selector.select(seconds)]
+        if self._waker in ready:
+            # Called off: what has connected in the same moment is not wanted any more.
+            return None
         # The preferred address wins where several have answered.
         for sock in sorted(ready, key=lambda sock: self._pending[sock]):
             winner = self._finished(sock, sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))

@@ -119,7 +119,6 @@ def connect(
     dialing = dialing or Dialing(options.sockopt)
     sock = _travel(route, dialing, deadline, deadline.sooner(proxy.proxy_timeout))
     try:
-        deadline.announce(sock)
         if route.tls is not None:
             sock = _tls.wrap(sock, route.tls, deadline)
         if hasattr(sock, "settimeout"):
@@ -213,6 +212,7 @@ def _unreachable(error: OSError, name: str) -> WebSocketProxyConnectionException
 def _negotiate(sock: Any, tunnel: Tunnel, deadline: Deadline) -> bool:
     """Talk to the proxy until the tunnel stands; False if that takes another connection."""
     limit = deadline
+    deadline.announce(sock)
     try:
         while True:
             data = tunnel.data_to_send()

@@ -106,6 +106,8 @@ def open_connection(
         deadline = there.options.get("deadline")
         sock, address = connect(there.url, sockets, proxy, there.prepared, deadline, there.dialing)
         try:
+            if deadline is not None:
+                deadline.announce(sock, asked=True)
             response = handshake(sock, there.target, *address, **there.options)
             if not there.redirected(response):
                 keep_session(sock)

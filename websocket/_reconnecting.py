@@ -6,15 +6,14 @@ Which end is a loss, and when to dial again, is decided in ``_reconnect``; when 
 
 from __future__ import annotations
 
-import contextlib
 import random
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Any
 
+from ._call_off import CallOff
 from ._core import WebSocket, create_connection
 from ._dispatcher import Pause
 from ._exceptions import (
@@ -51,7 +50,7 @@ class Reconnecting:
 
     def __init__(
         self,
-        connect: Callable[[float | None, Callable[[Any], object]], WebSocket],
+        connect: Callable[[float | None, CallOff], WebSocket],
         policy: Backoff | None,
         keepalive: tuple[float, float | None],
         on_connect: Callable[[WebSocket], Any] | None,
@@ -77,7 +76,7 @@ class Reconnecting:
         self._opened = 0
         self._tally = Tally()
         self._closed = False
-        self._dialling: socket.socket | None = None
+        self._connecting = CallOff()
         self._pause = Pause()
         self._lock = threading.RLock()
 
@@ -126,13 +125,14 @@ class Reconnecting:
         policy = self._attempts.policy
         limit = policy.timeout if policy is not None and self._attempts.made else None
         try:
-            ws = self._connect(limit, self._note_dialling)
+            ws = self._connect(limit, self._connecting)
         except (WebSocketException, OSError):
             if self._closed:
                 return None
             raise
+        finally:
+            self._connecting.done()
         with self._lock:
-            self._dialling = None
             closed = self._closed
             self.connection = None if closed else ws
         if closed:
@@ -143,13 +143,6 @@ class Reconnecting:
         self.reconnect_count = self._opened - 1
         tell_opened(self._observer, self._opened, time.monotonic() - began)
         return ws
-
-    def _note_dialling(self, sock: Any) -> None:
-        with self._lock:
-            self._dialling = sock
-            closed = self._closed
-        if closed:
-            raise WebSocketConnectionClosedException("Closed while connecting.")
 
     def _drop(self, end: Callable[[WebSocket], object] = WebSocket.close) -> None:
         with self._lock:
@@ -267,14 +260,11 @@ class Reconnecting:
         close_payload(status, reason)
         with self._lock:
             self._closed = True
-            ws, dialling = self.connection, self._dialling
+            ws = self.connection
         self._pause.end()
         if self._sender is not None:
             self._sender.end()
-        if dialling is not None:
-            # Whatever step of connecting waits for the server comes back now.
-            with contextlib.suppress(OSError):
-                socket.socket.shutdown(dialling, socket.SHUT_RDWR)
+        self._connecting.call()
         if ws is not None:
             ws.close(status, reason, timeout)
 
@@ -340,7 +330,7 @@ def reconnecting(
             "reconnecting() dials by itself, so it can't take a connected socket"
         )
 
-    def connect(limit: float | None, on_socket: Callable[[Any], object]) -> WebSocket:
+    def connect(limit: float | None, call_off: CallOff) -> WebSocket:
         answers: dict[str, Any] = {
             name: value() if name in _ASKED and callable(value) else value
             for name, value in options.items()
@@ -348,7 +338,7 @@ def reconnecting(
         ws = create_connection(
             url() if callable(url) else url,
             limit if timeout is None else timeout,
-            on_socket=on_socket,
+            call_off=call_off,
             **answers,
         )
         if timeout is None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
 from collections.abc import Callable, Iterable
+from queue import Empty, SimpleQueue
 from typing import Any, TypeVar, cast
 
 from ._exceptions import (
@@ -35,8 +37,9 @@ def lookup(
         hostname: the name, in any script, or an address.
         port: becomes part of the addresses.
         whose: "server" or "proxy", for sentences.
-        deadline: the system's resolver can't be interrupted, so it runs in a thread of its
-            own where there is one, and is left to itself when the time is over.
+        deadline: the system's resolver can't be interrupted, so where there is one, even one
+            without a limit, it runs in a thread of its own, and is left to itself when the
+            time is over, the operation is called off, or Ctrl-C ends it.
         resolver: see ``Dialing``.
 
     Raises:
@@ -101,23 +104,29 @@ def _from_resolver(found: Iterable[Any], port: int) -> list[AddrInfo]:
 
 def _in_time(function: Callable[[], _T], deadline: Deadline | None) -> _T | None:
     """What ``function`` returns or raises, None where it takes longer than that."""
-    if deadline is None or deadline.timeout is None:
+    if deadline is None:
         return function()
+    # Unlike an Event, it may be written by a signal handler of the thread that waits for it.
+    done: SimpleQueue[None] = SimpleQueue()
     values: list[_T] = []
     errors: list[BaseException] = []
-    done = threading.Event()
 
     def run() -> None:
         try:
             values.append(function())
         except BaseException as error:
             errors.append(error)
-        done.set()
+        done.put(None)
 
+    if deadline.call_off is not None:
+        deadline.call_off.step(lambda: done.put(None))
     threading.Thread(target=run, name="websocket-resolve", daemon=True).start()
-    if not done.wait(deadline.left()):
-        return None
+    left = deadline.left()
+    with contextlib.suppress(Empty):
+        done.get(timeout=None if left is None else min(left, threading.TIMEOUT_MAX))
+    if deadline.call_off is not None:
+        deadline.call_off.check()
     if errors:
         # Taken out: an exception that is kept by its own frame is never freed.
         raise errors.pop()
-    return values[0]
+    return values[0] if values else None

@@ -9,13 +9,12 @@ when there is something to read or a deadline has come.
 
 from __future__ import annotations
 
-import contextlib
-import socket
 import threading
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from ._call_off import CallOff
 from ._core import WebSocket
 from ._dispatcher import WrappedDispatcher
 from ._exceptions import (
@@ -70,7 +69,7 @@ class Run:
         # Set once both Close frames are exchanged: the server has so long to end the stream.
         self._drain: Deadline | None = None
         self._stream: Any = None
-        self._dialling: socket.socket | None = None
+        self._connecting = CallOff()
         self._patience: threading.Timer | None = None
         self._timer_at: float | None = None
         self._verdict: Exception | None = None
@@ -82,7 +81,7 @@ class Run:
         """Connect; False where the program has closed in the meantime."""
         if self._close_request is None:
             try:
-                self.ws.connect(url, on_socket=self._note_dialling, **options)
+                self.ws.connect(url, call_off=self._connecting, **options)
             except Exception:
                 if self._close_request is None:
                     raise
@@ -103,24 +102,13 @@ class Run:
         self.restart_keepalive()
         return True
 
-    def _note_dialling(self, sock: Any) -> None:
-        with self._lock:
-            self._dialling = sock
-
     def _stop_dialling(self) -> None:
+        self._connecting.done()
         with self._lock:
-            self._dialling, timer = None, self._patience
-            self._patience = None
+            timer, self._patience = self._patience, None
         if timer is not None:
             timer.cancel()
             timer.join()
-
-    def _call_off(self) -> None:
-        """Whatever step of connecting waits for the server comes back now."""
-        dialling = self._dialling
-        if dialling is not None:
-            with contextlib.suppress(OSError):
-                socket.socket.shutdown(dialling, socket.SHUT_RDWR)
 
     def lasted(self) -> float | None:
         """For how many seconds the connection has been open; None if it never was."""
@@ -363,12 +351,14 @@ class Run:
                 return
             self._close_request = (status, reason, deadline)
             stream = self._stream
-            if stream is None and self._dialling is not None and timeout is not None:
+            if stream is None and self._connecting.asked and timeout is not None:
                 # The server still has that long to answer, and then hears a proper goodbye.
-                self._patience = threading.Timer(timeout, self._call_off)
+                self._patience = threading.Timer(timeout, self._connecting.call)
                 self._patience.daemon = True
                 self._patience.start()
         if stream is None:
+            if not self._connecting.asked:
+                self._connecting.call()
             return
         try:
             stream.send_close(status, reason, deadline)

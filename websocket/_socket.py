@@ -6,6 +6,7 @@ Dialling lives in ``_http``.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import math
 import select
@@ -14,8 +15,10 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
 from typing import Any, Protocol, TypeVar, cast
 
+from ._call_off import CallOff
 from ._exceptions import (
     WebSocketArgumentException,
     WebSocketConnectionClosedException,
@@ -104,18 +107,17 @@ class Deadline:
         clock: what counts the seconds.
 
     Attributes:
-        on_socket: called with each socket that the operation makes, so that another thread can
-            call the operation off by shutting it down. None where nobody wants to.
+        call_off: lets another thread end the operation, None where nobody wants to.
 
     Raises:
         WebSocketArgumentException: ``timeout`` is negative or no number.
     """
 
-    __slots__ = ("_clock", "_end", "on_socket", "timeout")
+    __slots__ = ("_clock", "_end", "call_off", "timeout")
 
     def __init__(self, timeout: float | None, clock: Callable[[], float] = time.monotonic):
         self.timeout = check_timeout(timeout)
-        self.on_socket: Callable[[Any], object] | None = None
+        self.call_off: CallOff | None = None
         self._clock = clock
         self._end = None if self.timeout is None else clock() + self.timeout
 
@@ -145,10 +147,20 @@ class Deadline:
             raise self.error()
         return left
 
-    def announce(self, sock: Any) -> None:
-        """Let whoever may call the operation off know of a socket."""
-        if self.on_socket is not None:
-            self.on_socket(sock)
+    def announce(self, sock: Any, asked: bool = False) -> None:
+        """From here on, steps wait for this socket; see ``CallOff.waits_for``."""
+        if self.call_off is not None:
+            self.call_off.waits_for(sock, asked)
+
+    def alarm(self) -> AbstractContextManager[socket.socket | None]:
+        """See ``CallOff.alarm``; None where nobody can call the operation off."""
+        return contextlib.nullcontext() if self.call_off is None else self.call_off.alarm()
+
+    def check(self) -> None:
+        """Raise if no time is left, or if the operation was called off."""
+        if self.call_off is not None:
+            self.call_off.check()
+        self.remaining()
 
     def error(self) -> WebSocketTimeoutException:
         """The exception that says that the time is over."""
@@ -161,7 +173,7 @@ class Deadline:
         if timeout is not None:
             other = Deadline(timeout, self._clock)
             if other._end is not None and (self._end is None or other._end < self._end):
-                other.on_socket = self.on_socket
+                other.call_off = self.call_off
                 return other
         return self
 

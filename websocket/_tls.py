@@ -372,8 +372,9 @@ def _wrapped(sock: Any, settings: Settings, deadline: Deadline) -> Any:
 
 
 def _shake_hands(sock: Any, deadline: Deadline) -> None:
-    # OpenSSL's wrapper counts the socket's timeout over the whole handshake.
-    sock.settimeout(deadline.remaining())
+    # OpenSSL takes a while until it waits, and would not notice a Ctrl-C of that time. So it
+    # never waits by itself.
+    sock.settimeout(0)
     while True:
         try:
             sock.do_handshake()
