@@ -1,12 +1,14 @@
 """Random scenarios from a seed: what a client promises must hold whatever the line does.
 
-``python tests/chaos.py --rounds 200 --seconds 180`` plays as many as the time allows and prints
+``python tests/chaos.py --rounds 500 --seconds 180`` plays as many as the time allows and prints
 the seed; ``--seed`` plays the same ones again.
 
 In each scenario a server sends numbered messages and gets them back, over a line on which each
 connection is broken in another way. The invariant: no message comes twice or out of order; a
 connection's messages have no gap, and another connection begins only where a loss was
 reported; callbacks come in a legal order; at the end nothing is left open.
+
+The faces take turns: blocking, callback, and the three ways to use asyncio's.
 """
 
 from __future__ import annotations
@@ -14,128 +16,30 @@ from __future__ import annotations
 import argparse
 import contextlib
 import gc
-import itertools
 import os
 import random
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
+from support import chaos_aio
+from support.scenarios import DEADLINE, FAULTS, PINGS, POLICY, Broken, Feed, Seen, check
+
 import websocket
-from websocket import Backoff, WebSocketException
+from websocket import WebSocketException
 from websocket._run import Run
 from websocket._stream import Stream
-from websocket.testing import (
-    FaultyProxy,
-    Server,
-    ServerConnection,
-    _proxy,
-    calm,
-    close_with,
-    corrupt,
-    cut,
-    delay,
-    drip,
-    drop_pongs,
-    duplicate,
-    freeze,
-    half_close,
-    http,
-    refuse,
-    reset,
-    throttle,
-)
+from websocket.aio._exchange import Exchange
+from websocket.aio._sending import SendingProtocol
+from websocket.testing import FaultyProxy, Server, _proxy
 
-# Seconds: a scenario that takes longer hangs.
-DEADLINE = 60.0
-BURSTS = 4
-
-FAULTS: tuple[Callable[[random.Random], Any], ...] = (
-    lambda dice: calm,
-    lambda dice: cut(dice.randrange(900), up=dice.random() < 0.3),
-    lambda dice: reset(dice.randrange(900), up=dice.random() < 0.3),
-    lambda dice: half_close(dice.randrange(900), up=dice.random() < 0.3),
-    lambda dice: freeze(dice.randrange(100, 900), up=dice.random() < 0.3),
-    lambda dice: corrupt(dice.randrange(900), up=dice.random() < 0.3),
-    lambda dice: (delay(dice.random() / 50), cut(dice.randrange(900))),
-    lambda dice: (throttle(dice.randrange(5000, 50_000)), reset(dice.randrange(900))),
-    lambda dice: (drip(0.0002), cut(dice.randrange(900))),
-    lambda dice: duplicate(),
-    lambda dice: (drop_pongs(), cut(dice.randrange(400, 900))),
-    lambda dice: close_with(dice.choice([1001, 1011, 1012, 1013, 4000, None]), after=3),
-    lambda dice: refuse(),
-    lambda dice: http(dice.choice([404, 429, 500, 503]), [("Retry-After", "0")]),
-)
+Face = Callable[[str, Seen, random.Random], None]
 
 
-class Broken(AssertionError):
-    """The invariant does not hold."""
-
-
-def check(holds: object, message: str) -> None:
-    if not holds:
-        raise Broken(message)
-
-
-class Feed:
-    """The server's side: bursts of numbered messages, each of which must come back."""
-
-    def __init__(self, dice: random.Random) -> None:
-        self._numbers = itertools.count()
-        self._bursts = [dice.randrange(1, 8) for _ in range(BURSTS)]
-        self.wrong: list[str] = []
-
-    def __call__(self, connection: ServerConnection) -> None:
-        name, number = next(self._numbers), 0
-        for size in self._bursts:
-            sent = [f"{name}:{number + step}:{'x' * 30}" for step in range(size)]
-            number += size
-            for message in sent:
-                connection.send(message)
-            for message in sent:
-                back = connection.recv(DEADLINE)
-                # A second connection that says the same is answered by nobody who listens.
-                if back != message and back.split(":")[0] == str(name):  # type: ignore[arg-type]
-                    self.wrong.append(f"{message[:10]} came back as {back[:10]!r}")
-        connection.close(1000, "end")
-
-
-class Seen:
-    """What a client has seen, checked while it comes."""
-
-    def __init__(self) -> None:
-        self.calls: list[str] = []
-        self._connection = self._number = -1
-        self._lost = True
-
-    def lost(self) -> None:
-        self.calls.append("loss")
-        self._lost = True
-
-    def message(self, text: str) -> None:
-        self.calls.append("message")
-        connection, number, _ = text.split(":")
-        if int(connection) != self._connection:
-            check(int(connection) > self._connection, f"{text[:10]} is of an earlier connection")
-            check(self._lost, f"{text[:10]}: nobody reported the loss before it")
-            self._connection, self._number = int(connection), -1
-            self._lost = False
-        check(int(number) == self._number + 1, f"{text[:10]} came after {self._number}")
-        self._number = int(number)
-
-
-def again(reason: Any) -> bool:
-    return reason != 1000
-
-
-POLICY = Backoff(0.001, 0.05, attempts=None, first=True, timeout=2, retry_on=again)
-PINGS = {"ping_interval": 0.4, "ping_timeout": 0.3}
-
-
-def blocking(url: str, seen: Seen) -> None:
+def blocking(url: str, seen: Seen, dice: random.Random) -> None:
     opened: list[int] = []
 
     def loss(error: Exception) -> None:
@@ -154,7 +58,7 @@ def blocking(url: str, seen: Seen) -> None:
     check(feed.connection is None, "a connection is left")
 
 
-def callback(url: str, seen: Seen) -> None:
+def callback(url: str, seen: Seen, dice: random.Random) -> None:
     order: list[str] = []
     broken: list[BaseException] = []
 
@@ -224,6 +128,13 @@ def guarded(close: Callable[[], object]) -> Any:
     check(not late.is_set(), f"it hung for {DEADLINE:g} s")
 
 
+FACES: dict[str, tuple[Face, ...]] = {
+    "blocking": (blocking,),
+    "callback": (callback,),
+    "asyncio": (chaos_aio.iterated, chaos_aio.awaited, chaos_aio.listened),
+}
+
+
 class Outcome(NamedTuple):
     number: int
     losses: int
@@ -231,16 +142,16 @@ class Outcome(NamedTuple):
     problem: str | None
 
 
-def play(seed: int, number: int) -> Outcome:
+def play(seed: int, number: int, faces: Sequence[Face]) -> Outcome:
     """One scenario; the same for the same seed and number."""
     dice = random.Random(f"{seed}/{number}")
     script = [dice.choice(FAULTS)(dice) for _ in range(dice.randrange(1, 6))]
-    face = blocking if number % 2 else callback
+    face = faces[number % len(faces)]
     feed, seen = Feed(dice), Seen()
     problem = None
     with Server(feed) as server, FaultyProxy(server.url, *script) as proxy:
         try:
-            face(proxy.url, seen)
+            face(proxy.url, seen, dice)
             check(not feed.wrong, f"the server got something else: {feed.wrong[:3]}")
         except Exception as error:
             problem = f"scenario {number} ({face.__name__}, {proxy.played}): {error!r}"
@@ -250,20 +161,23 @@ def play(seed: int, number: int) -> Outcome:
 def left_over() -> list[str]:
     """Connections that nobody has freed."""
     gc.collect()
-    kinds = (Stream, Run, websocket.WebSocket, _proxy._Link)
+    kinds = (Stream, Run, websocket.WebSocket, _proxy._Link, Exchange, SendingProtocol)
     return [type(thing).__name__ for thing in gc.get_objects() if isinstance(thing, kinds)]
 
 
-def play_all(seed: int, rounds: int, seconds: float, workers: int = 6) -> list[Outcome]:
+def play_all(
+    seed: int, rounds: int, seconds: float, names: Iterable[str] = FACES, workers: int = 6
+) -> list[Outcome]:
     """As many scenarios as there is time for, several at once; raises where one is broken."""
     end = time.monotonic() + seconds
+    faces = [face for name in names for face in FACES[name]]
     before = len(left_over())
     timeout = websocket.getdefaulttimeout()
     # A first connection has no limit by itself, and a line may freeze in its handshake.
     websocket.setdefaulttimeout(3)
 
     def within_time(number: int) -> Outcome | None:
-        return play(seed, number) if time.monotonic() < end else None
+        return play(seed, number, faces) if time.monotonic() < end else None
 
     try:
         with ThreadPoolExecutor(workers) as pool:
@@ -285,13 +199,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--seed", type=int, default=None, help="a fresh one if not given")
     parser.add_argument("--rounds", type=int, default=200)
+    parser.add_argument(
+        "--face", action="append", choices=FACES, help="only this one (repeatable; default: all)"
+    )
     parser.add_argument("--seconds", type=float, default=180)
     arguments = parser.parse_args()
     seed = arguments.seed if arguments.seed is not None else random.SystemRandom().randrange(10**6)
     print(f"seed {seed}", flush=True)
     before = descriptors()
     began = time.monotonic()
-    outcomes = play_all(seed, arguments.rounds, arguments.seconds)
+    outcomes = play_all(seed, arguments.rounds, arguments.seconds, arguments.face or FACES)
     print(
         f"{len(outcomes)} scenarios in {time.monotonic() - began:.0f} s:"
         f" {sum(outcome.messages for outcome in outcomes)} messages,"

@@ -6,6 +6,7 @@ import random
 
 import chaos
 import pytest
+from support.scenarios import Broken, Seen
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
 
@@ -15,11 +16,11 @@ def test_what_holds_whatever_the_line_does(seed: int | None) -> None:
     if seed is None:
         seed = random.SystemRandom().randrange(10**6)
     print(f"seed {seed}")
-    outcomes = chaos.play_all(seed, rounds=24, seconds=8)
+    outcomes = chaos.play_all(seed, rounds=30, seconds=8)
     assert outcomes
 
 
-def messages(seen: chaos.Seen, *texts: str) -> None:
+def messages(seen: Seen, *texts: str) -> None:
     for text in texts:
         if text == "loss":
             seen.lost()
@@ -39,12 +40,12 @@ def messages(seen: chaos.Seen, *texts: str) -> None:
     ],
 )
 def test_the_invariant_can_be_broken(texts: tuple[str, ...]) -> None:
-    with pytest.raises(chaos.Broken):
-        messages(chaos.Seen(), *texts)
+    with pytest.raises(Broken):
+        messages(Seen(), *texts)
 
 
 def test_the_invariant_can_hold() -> None:
-    messages(chaos.Seen(), "0:0", "0:1", "loss", "2:0", "loss", "loss", "3:0", "3:1")
+    messages(Seen(), "0:0", "0:1", "loss", "2:0", "loss", "loss", "3:0", "3:1")
 
 
 @pytest.mark.parametrize(
@@ -58,7 +59,7 @@ def test_the_invariant_can_hold() -> None:
     ],
 )
 def test_an_order_of_callbacks_can_be_wrong(order: list[str]) -> None:
-    with pytest.raises(chaos.Broken):
+    with pytest.raises(Broken):
         chaos.check_order(order)
 
 
