@@ -9,6 +9,7 @@ import socket
 import ssl
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -239,6 +240,59 @@ def test_a_socket_factory() -> None:
         assert run(greet("ws://nowhere.example/", socket_factory=factory)) == "hello"
         with pytest.raises(WebSocketArgumentException, match="None"):
             run(greet("ws://nowhere.example/", socket_factory=lambda address, timeout: None))
+
+
+def test_a_socket_that_can_not_be_used_is_closed(certificates: Certificates) -> None:
+    def factory(address: tuple[str, int], timeout: float | None) -> socket.socket:
+        sock = socket.create_connection(("127.0.0.1", port))
+        made.append(certificates.client.wrap_socket(sock, server_hostname="localhost"))
+        return made[0]
+
+    made: list[socket.socket] = []
+    with Server(ssl_context=certificates.server) as server:
+        port = server.port
+        with pytest.raises(WebSocketArgumentException, match="without TLS"):
+            run(greet("ws://nowhere.example/", socket_factory=factory))
+    assert made[0].fileno() == -1
+
+
+@pytest.mark.parametrize("how", ["cancelled", "timeout", "too late"])
+def test_a_socket_that_comes_when_nobody_wants_it_any_more(how: str) -> None:
+    called, given_up = threading.Event(), threading.Event()
+    made: list[socket.socket] = []
+
+    def factory(address: tuple[str, int], timeout: float | None) -> socket.socket:
+        assert timeout is None if how == "cancelled" else timeout is not None and timeout <= 0.2
+        called.set()
+        if how != "too late":
+            assert given_up.wait(DEADLINE)
+        made.append(socket.create_connection(("127.0.0.1", server.port)))
+        return made[0]
+
+    async def main() -> None:
+        limit = {} if how == "cancelled" else {"timeout": 0.2}
+        connecting = asyncio.ensure_future(
+            greet("ws://nowhere.example/", socket_factory=factory, **limit)
+        )
+        if how == "cancelled":
+            while not called.is_set():
+                await asyncio.sleep(0.001)
+            connecting.cancel()
+        elif how == "too late":
+            # It is made, but the loop learns of it together with the end of the time.
+            await asyncio.sleep(0)
+            deadline = time.monotonic() + DEADLINE
+            while not made and time.monotonic() < deadline:
+                time.sleep(0.001)
+            time.sleep(0.3)
+        with pytest.raises((asyncio.CancelledError, WebSocketTimeoutException)):
+            await connecting
+        given_up.set()
+
+    with serve(lambda sock: sock.recv(4096)) as server:
+        # Its end waits for the thread.
+        run(main())
+    assert made[0].fileno() == -1
 
 
 @pytest.mark.parametrize("secure", [False, True])

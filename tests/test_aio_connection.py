@@ -21,6 +21,7 @@ import websocket
 from websocket import (
     WebSocketArgumentException,
     WebSocketConnectionClosedException,
+    WebSocketException,
     WebSocketMessageTooBigException,
     WebSocketPayloadException,
     WebSocketProtocolException,
@@ -559,6 +560,71 @@ def test_pings(run: Any) -> None:
 
     with Server() as server:
         run(main(server.url))
+
+
+def test_a_pong_behind_messages_that_nobody_receives() -> None:
+    async def main() -> None:
+        pipe = Pipe(asyncio.get_running_loop())
+        ws = connection(pipe, ping_interval=None, max_queue=3)
+        early = await ws.ping()
+        for number in range(3):
+            pipe.incoming += frame(TEXT, b"%d" % number)
+        pipe.move_in(1000)
+        assert not pipe.reading
+        with pytest.raises(WebSocketException, match=r"none of 3 messages .* for 10 seconds"):
+            await early
+        assert 10 <= pipe.loop.time() < 11
+        with pytest.raises(WebSocketException, match="receive while waiting"):
+            await (await ws.ping())
+        # The connection is none the worse for it.
+        assert [await ws.recv() for _ in range(3)] == ["0", "1", "2"]
+        pong = await ws.ping()
+        pipe.move_out(1000)
+        pipe.move_in(1000)
+        assert await pong == ws.latency
+        ws.abort()
+        await ws.wait_closed()
+
+    run_virtually(main())
+
+
+def test_a_pong_behind_messages_that_a_slow_program_receives() -> None:
+    async def main() -> None:
+        pipe = Pipe(asyncio.get_running_loop())
+        ws = connection(pipe, ping_interval=None, max_queue=10)
+        for number in range(10):
+            pipe.incoming += frame(TEXT, b"%d" % number)
+        pipe.move_in(1000)
+        pong = await ws.ping()
+        for number in range(10):
+            await asyncio.sleep(9)
+            assert not pong.done()
+            assert await ws.recv() == str(number)
+        pipe.move_out(1000)
+        pipe.move_in(1000)
+        assert await pong >= 90
+        ws.abort()
+        await ws.wait_closed()
+
+    run_virtually(main())
+
+
+def test_a_listener_that_has_paused_gets_no_pong() -> None:
+    async def main() -> None:
+        pipe = Pipe(asyncio.get_running_loop())
+        ws = connection(pipe, ping_interval=None)
+        pong = await ws.ping()
+        ws._driver.pause_reading()
+        with pytest.raises(WebSocketException, match="reading has been paused"):
+            await pong
+        # One that is called off, or comes in time, leaves nothing to be minded.
+        given_up = await ws.ping()
+        given_up.cancel()
+        await asyncio.sleep(30)
+        ws.abort()
+        await ws.wait_closed()
+
+    run_virtually(main())
 
 
 def test_a_pong_that_never_comes(run: Any) -> None:

@@ -254,16 +254,17 @@ class Connection(SendingHalf):
     def _take_encoded(self) -> bool:
         """Let the codec take the messages that it can take by itself; True if there is one."""
         assert self._codec is not None
-        buffer, events = self.buffer, self.events
-        start, before = buffer.start, len(events)
-        buffer.start = self._codec.take(
-            buffer.data,
-            start,
-            buffer.end,
-            self._messages,
-            events.append,
-        )
-        self.counts.messages_received += len(events) - before
+        buffer = self.buffer
+        start = buffer.start
+        # Not the events' own length: another thread may be taking some.
+        messages: list[str | bytes] = []
+        try:
+            buffer.start = self._codec.take(
+                buffer.data, start, buffer.end, self._messages, messages.append
+            )
+        finally:
+            self.events.extend(messages)
+            self.counts.messages_received += len(messages)
         return buffer.start != start
 
     def next_frame(

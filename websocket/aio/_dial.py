@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -62,7 +63,7 @@ async def dial(there: Destination, sockets: sock_opt, deadline: Deadline) -> Exc
         exchange = await _through_proxy(route, route.proxy, there.dialing, limit)
     else:
         async with before(deadline):
-            exchange = await _adopt(await _open_route(route, there.dialing))
+            exchange = await _adopt(await _open_route(route, there.dialing, deadline))
     if route.tls is not None:
         async with before(deadline):
             await _start_tls(exchange, route.tls, deadline)
@@ -79,6 +80,8 @@ async def _adopt(sock: Any) -> Exchange:
         _, exchange = await make(lambda: Exchange(loop), sock=sock)
     except (TypeError, ValueError, AttributeError) as error:
         # A socket of TLS, of another kind, or nothing like one.
+        if hasattr(sock, "close"):
+            sock.close()
         raise WebSocketArgumentException(
             f"socket must be a connected stream socket without TLS, not {sock!r}"
         ) from error
@@ -115,17 +118,55 @@ async def _lookup(host: str, port: int, whose: str, dialing: Dialing) -> list[Ad
     return await asyncio.get_running_loop().run_in_executor(None, find)
 
 
-async def _open_route(route: Route, dialing: Dialing) -> Any:
+async def _open_route(route: Route, dialing: Dialing, deadline: Deadline) -> Any:
     if route.unix_path is not None:
         return await _open_unix(route.unix_path, dialing)
-    return await _open(route.host, route.port, dialing)
+    return await _open(route.host, route.port, dialing, deadline)
 
 
-async def _open(host: str, port: int, dialing: Dialing, whose: str = "server") -> Any:
+class _Errand:
+    """A socket that a program's function makes in a thread, where nobody can call it off.
+
+    If nobody wants it any more when it comes, it is closed.
+    """
+
+    def __init__(self, make: Callable[[], Any]) -> None:
+        self._make = make
+        self._wanted = True
+        self._sock: Any = None
+        self._lock = threading.Lock()
+
+    async def run(self) -> Any:
+        try:
+            return await asyncio.get_running_loop().run_in_executor(None, self._fetch)
+        except BaseException:
+            with self._lock:
+                self._wanted = False
+            self._close()
+            raise
+
+    def _fetch(self) -> Any:
+        sock = self._make()
+        with self._lock:
+            self._sock = sock
+            wanted = self._wanted
+        if not wanted:
+            self._close()
+        return sock
+
+    def _close(self) -> None:
+        if hasattr(self._sock, "close"):
+            self._sock.close()
+
+
+async def _open(
+    host: str, port: int, dialing: Dialing, deadline: Deadline, whose: str = "server"
+) -> Any:
     """Connect to the address of a name that takes the connection first (RFC 8305)."""
     loop = asyncio.get_running_loop()
     if dialing.socket_factory is not None:
-        sock = await loop.run_in_executor(None, dialing.socket_factory, (host, port), None)
+        make = partial(dialing.socket_factory, (host, port), deadline.remaining())
+        sock = await _Errand(make).run()
         if sock is None:
             raise WebSocketArgumentException("socket_factory returned None instead of a socket")
         return sock
@@ -244,7 +285,7 @@ async def _open_tunnel(
     assert proxy.port is not None
     while True:
         try:
-            sock = await _open(proxy.host, proxy.port, dialing, "proxy")
+            sock = await _open(proxy.host, proxy.port, dialing, limit, "proxy")
         except OSError as error:
             if isinstance(error, (WebSocketException, TimeoutError)):
                 raise

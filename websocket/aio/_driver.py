@@ -16,9 +16,11 @@ from typing import Final, Literal
 from .._accel import mask_key
 from .._exceptions import (
     WebSocketConnectionClosedException,
+    WebSocketException,
     WebSocketTimeoutException,
 )
 from .._keepalive import Due, Keepalive
+from .._pong import PATIENCE
 from .._protocol.connection import Connection as Core
 from .._protocol.connection import State
 from .._protocol.frames import OP_CLOSE, OP_PING
@@ -63,6 +65,7 @@ class Driver(SendingProtocol):
         "_heard",
         "_keepalive",
         "_lent",
+        "_pong_timer",
         "_reading",
         "_timer",
         "closed_by",
@@ -88,6 +91,7 @@ class Driver(SendingProtocol):
         self._timer: asyncio.TimerHandle | None = None
         self._close_timeout = settings.close_timeout
         self._close_timer: asyncio.TimerHandle | None = None
+        self._pong_timer: asyncio.TimerHandle | None = None
         self.closers = Waiters(self.loop)
         self.on_end: Callable[[Driver], None] | None = None
 
@@ -178,10 +182,10 @@ class Driver(SendingProtocol):
         self.closed = True
         self.blocked = False
         self._lose(exc)
-        for timer in (self._timer, self._close_timer):
+        for timer in (self._timer, self._close_timer, self._pong_timer):
             if timer is not None:
                 timer.cancel()
-        self._timer = self._close_timer = None
+        self._timer = self._close_timer = self._pong_timer = None
         # The TLS transport of Python 3.10 believes to be open until it is told.
         self.transport.abort()
         self.pongs.fail(self.closed_error)
@@ -213,6 +217,8 @@ class Driver(SendingProtocol):
         if self._reading and wanted:
             self._reading = False
             self.transport.pause_reading()
+            if self.pongs.awaited:
+                self._mind_pongs()
 
     def resume_reading(self) -> None:
         if not self._reading:
@@ -346,6 +352,39 @@ class Driver(SendingProtocol):
             return None
         closed = isinstance(self.end, WebSocketConnectionClosedException)
         return None if closed and self.closed_by == "client" else self.end
+
+    # Pongs behind what nobody receives
+
+    def ping(self, payload: str | bytes | None) -> asyncio.Future[float]:
+        pong = super().ping(payload)
+        self._mind_pongs()
+        return pong
+
+    def _mind_pongs(self) -> None:
+        """See to it that nobody waits for ever for a pong that can't be seen."""
+        if self._pong_timer is None and not self._reading and not self.closed:
+            self._pong_timer = self.loop.call_later(PATIENCE, self._give_up_pongs, self._standing)
+
+    @property
+    def _standing(self) -> tuple[int, int, int]:
+        """Changes with each message or piece that the program takes."""
+        core = self.core
+        return core.counts.messages_received, len(core.events), len(core.buffer)
+
+    def _give_up_pongs(self, before: tuple[int, int, int]) -> None:
+        self._pong_timer = None
+        if self._reading or not self.pongs.awaited:
+            return
+        if self._standing != before:
+            self._mind_pongs()
+            return
+        unread = len(self.core.events)
+        self.pongs.fail(
+            lambda: WebSocketException(
+                f"The pong can't be seen: reading has been paused, and none of {unread} messages"
+                f" or pieces was received, for {PATIENCE:g} seconds: receive while waiting"
+            )
+        )
 
     # Keepalive
 

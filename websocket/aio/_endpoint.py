@@ -118,7 +118,9 @@ class Endpoint:
 
         Returns:
             a future: ``await`` it for the round-trip time in seconds. It raises
-            WebSocketConnectionClosedException if the connection ends first.
+            WebSocketConnectionClosedException if the connection ends first, and
+            WebSocketException if reading is paused and nobody receives for ten seconds: the
+            pong is behind what waits to be received, if it has come.
 
         Raises:
             WebSocketConnectionClosedException: the connection is closed or closing.

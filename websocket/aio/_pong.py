@@ -24,6 +24,11 @@ class Pongs:
         self.latency: float | None = None
         self._pings: list[tuple[bytes, float, asyncio.Future[float] | None]] = []
 
+    @property
+    def awaited(self) -> bool:
+        """Whether a ping of the program's has no pong yet."""
+        return any(pong is not None and not pong.done() for _, _, pong in self._pings)
+
     def check_room(self) -> None:
         """Raise WebSocketException where too many pings are without an answer."""
         if len(self._pings) >= _MAX_PINGS:
