@@ -14,6 +14,7 @@ import random
 import statistics
 import threading
 import time
+from multiprocessing import resource_tracker
 from typing import Any, NamedTuple
 
 import websocket
@@ -106,6 +107,7 @@ def soak(connections: int, seconds: float, seed: int) -> tuple[list[Sample], lis
         client.thread.join()
     here.send("end")
     process.join()
+    process.close()
     here.close()
     there.close()
     return samples, [gap for client in clients for gap in client.gaps]
@@ -117,6 +119,8 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
+    # A process of Python's own, whose pipe is no connection's.
+    resource_tracker.ensure_running()
     before = len(os.listdir("/proc/self/fd"))
     samples, gaps = soak(options.connections, options.minutes * 60, options.seed)
     cuts = statistics.quantiles(gaps, n=100)

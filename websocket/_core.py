@@ -123,6 +123,7 @@ class WebSocket:
         self.readlock: Any = threading.RLock() if enable_multithread else NoLock()
         self._core = self._new_core()
         self._stream: Stream | None = None
+        self._frame_buffer: frame_buffer | None = None
         self._direct_in = self._direct_out = False
         self._events: Sequence[Event] = ()  # the core's, where they may be taken directly
         self._deadline: Deadline | None = None
@@ -221,7 +222,7 @@ class WebSocket:
             self._events = ()
             return
         self._core = self._new_core()
-        self.frame_buffer = frame_buffer(self._recv_bytes, self.skip_utf8_validation, self._core)
+        self._frame_buffer = None
         stream = Stream(
             sock,
             self._core,
@@ -240,6 +241,20 @@ class WebSocket:
         )
         self._stream = stream
         self._choose_roads()
+
+    @property
+    def frame_buffer(self) -> frame_buffer:
+        """The frames of the outer road. Made where it is asked for, as it holds this object,
+        and what holds itself is for Python's collector to free."""
+        made = self._frame_buffer
+        if made is None:
+            made = frame_buffer(self._recv_bytes, self.skip_utf8_validation, self._core)
+            self._frame_buffer = made
+        return made
+
+    @frame_buffer.setter
+    def frame_buffer(self, made: frame_buffer) -> None:
+        self._frame_buffer = made
 
     def _choose_roads(self) -> None:
         stream = self._open_stream()
@@ -535,6 +550,7 @@ class WebSocket:
                 if kind is str or kind is bytes:
                     return event  # type: ignore[no-any-return]
                 events.appendleft(event)
+                del event  # see _next_event
         deadline = None if timeout is None else Deadline(timeout)
         if not self._direct_in:
             return self._recv_outer(deadline)
@@ -671,7 +687,12 @@ class WebSocket:
         elif isinstance(event, Exception):
             self._forget(stream)
             stream.fail(event)
-            raise event
+            try:
+                raise event
+            finally:
+                # An exception that is held by a frame of its own traceback is for the collector
+                # to free, and all that the frames hold with it.
+                del event
         return event
 
     def __iter__(self) -> Iterator[str | bytes]:

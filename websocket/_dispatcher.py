@@ -33,8 +33,9 @@ class DispatcherBase:
     def __init__(self, app: Any, ping_timeout: float | None) -> None:
         self.app = app
         self.ping_timeout = ping_timeout
-        self.going: Callable[[], bool] = lambda: bool(self.app.keep_running)
-        self.until_check: Callable[[], float | None] = lambda: self.ping_timeout
+        # Without this object in them: only the collector could free it then.
+        self.going: Callable[[], bool] = lambda: bool(app.keep_running)
+        self.until_check: Callable[[], float | None] = lambda: ping_timeout
         # Whether something waits to be sent: then ``read_callback`` is called for room, too.
         self.backlog: Callable[[], bool] = lambda: False
         # A socket that wakes the selector: writing to it is safe from any thread and from

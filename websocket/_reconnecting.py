@@ -114,11 +114,15 @@ class Reconnecting:
             finally:
                 self._drop()
             lasted = None if opened_at is None else time.monotonic() - opened_at
-            if self._closed:
-                tell_ended(self._observer, None, self.close_code)
-                return
-            if not self._goes_on(reason, lasted):
-                return
+            try:
+                if self._closed:
+                    tell_ended(self._observer, None, self.close_code)
+                    return
+                if not self._goes_on(reason, lasted):
+                    return
+            finally:
+                # An exception that is held by a frame of its own is never freed at once.
+                del reason
 
     def _open(self) -> WebSocket | None:
         began = time.monotonic()

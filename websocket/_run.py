@@ -12,6 +12,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ._call_off import CallOff
@@ -397,7 +398,7 @@ class Run:
             *self._ping_settings,
             payload.encode() if isinstance(payload, str) else bytes(payload),
             self.app.round_trips,
-            self._note_ping,
+            partial(_note_ping, self.app),
         )
 
     def send_ping(self) -> None:
@@ -405,5 +406,6 @@ class Run:
         if self._pinger is not None:
             self._pinger.ping()
 
-    def _note_ping(self) -> None:
-        self.app.last_ping_tm = time.time()
+
+def _note_ping(app: WebSocketApp) -> None:
+    app.last_ping_tm = time.time()

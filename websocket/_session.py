@@ -139,6 +139,7 @@ class Session:
         finally:
             if isinstance(dispatcher, DispatcherBase):
                 dispatcher.close()
+                run.dispatcher = None
         return self._next is not None
 
     def _begin(self) -> Run | None:

@@ -653,8 +653,9 @@ class Stream:
                 lock.release()
         self.transport.close()
         self.core.eof()
-        if self.on_shutdown is not None:
-            self.on_shutdown()
+        tell, self.on_shutdown = self.on_shutdown, None
+        if tell is not None:
+            tell()
 
     @property
     def _forked(self) -> bool:

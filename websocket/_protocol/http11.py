@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Final, NamedTuple, NoReturn
+from typing import Any, Final, NamedTuple, NoReturn
 
 from .._exceptions import WebSocketConnectionClosedException, WebSocketHandshakeException
 from .fields import Headers, check_field, is_token, render_head
@@ -84,7 +84,8 @@ class _HeadReader:
         self._head_size = 0
         self._start_seen = False
         self._pairs: list[tuple[str, str]] = []
-        self._step: Callable[[], bool] = self._read_head
+        # Not bound to the reader, which would be a cycle that only the collector can free.
+        self._step: Callable[[Any], bool] = _HeadReader._read_head
         self._done = False
         self._discard = False
 
@@ -107,7 +108,7 @@ class _HeadReader:
         if self._discard:
             return
         self._buffer += data
-        while not self._done and self._step():
+        while not self._done and self._step(self):
             pass
 
     def _read_head(self) -> bool:
@@ -249,7 +250,8 @@ class ResponseReader(_HeadReader):
         if "transfer-encoding" in headers:
             chunked = headers.tokens("transfer-encoding")[-1:]
             is_chunked = bool(chunked) and chunked[0].lower() == "chunked"
-            self._step = self._chunk_size if is_chunked else self._until_eof
+            reader = ResponseReader
+            self._step = reader._chunk_size if is_chunked else reader._until_eof
         elif "content-length" in headers:
             lengths = set(headers.tokens("content-length"))
             length = lengths.pop() if len(lengths) == 1 else ""
@@ -258,9 +260,9 @@ class ResponseReader(_HeadReader):
                     "A Content-Length that makes no sense", headers["content-length"].encode()
                 )
             self._remaining = int(length)
-            self._step = self._counted
+            self._step = ResponseReader._counted
         else:
-            self._step = self._until_eof
+            self._step = ResponseReader._until_eof
 
     def _counted(self) -> bool:
         if self._keep(self._remaining):
@@ -290,20 +292,20 @@ class ResponseReader(_HeadReader):
             # Trailer fields are of no use to anyone here.
             self._finish()
             return False
-        self._step = self._chunk_data
+        self._step = ResponseReader._chunk_data
         return True
 
     def _chunk_data(self) -> bool:
         if not self._keep(self._remaining):
             return False
-        self._step = self._chunk_end
+        self._step = ResponseReader._chunk_end
         return True
 
     def _chunk_end(self) -> bool:
         for ending in (b"\r\n", b"\n"):
             if self._buffer.startswith(ending):
                 del self._buffer[: len(ending)]
-                self._step = self._chunk_size
+                self._step = ResponseReader._chunk_size
                 return True
         if self._buffer and bytes(self._buffer) != b"\r":
             self._cut_short()

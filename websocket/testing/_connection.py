@@ -94,7 +94,11 @@ class ServerConnection:
                 )
             if isinstance(event, Exception):
                 self._stream.fail(event)
-                raise event
+                try:
+                    raise event
+                finally:
+                    # An exception that is held by a frame of its own is never freed at once.
+                    del event
 
     def __iter__(self) -> Iterator[str | bytes]:
         """Yield messages until the connection is closed or lost."""
