@@ -1,19 +1,26 @@
-"""The library under the monkey patching of gevent, which it needs in its environment.
+"""The library under the monkey patching of gevent or eventlet, whichever its environment has.
 
-``python tests/green.py --rounds 20`` runs the stress of ``stress.py`` with green threads, and a
-wait to reconnect that is ended.
+``python tests/green.py eventlet --rounds 20`` runs the stress of ``stress.py`` with green threads,
+and a wait to reconnect that is ended.
 """
 
 # ruff: noqa: E402
 
 from __future__ import annotations
 
-from gevent import monkey
+import importlib
+import sys
 
-monkey.patch_all()
+# Before anything else is imported.
+library = sys.argv.pop(1)
+if library == "gevent":
+    importlib.import_module("gevent.monkey").patch_all()
+else:
+    importlib.import_module("eventlet").monkey_patch()
 
 import argparse
 import random
+import socket
 import threading
 import time
 
@@ -39,6 +46,22 @@ def closing_ends_a_wait() -> None:
         stress.check(not thread.is_alive(), "close() does not end the wait")
 
 
+def closing_ends_connecting() -> None:
+    """A server, and a proxy, that take the connection and say nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        for options in ({}, {"proxy": f"http://127.0.0.1:{port}"}):
+            app = websocket.WebSocketApp(f"wss://127.0.0.1:{port}/")
+            thread = threading.Thread(target=lambda: app.run_forever(**options))  # noqa: B023
+            thread.start()
+            peer, _ = listener.accept()
+            with peer:
+                time.sleep(0.05)
+                app.close()
+                thread.join(10)
+                stress.check(not thread.is_alive(), "close() does not end connecting")
+
+
 def breathe() -> None:
     # A green thread that never waits keeps all others from going on, close() included.
     time.sleep(0)
@@ -52,8 +75,9 @@ def main() -> None:
     for number in range(rounds):
         stress.threads_round(random.Random(number))
     closing_ends_a_wait()
+    closing_ends_connecting()
     stress.apps(50)
-    print(f"gevent: {rounds} rounds, {stress.descriptors()} descriptors")
+    print(f"{library}: {rounds} rounds, {stress.descriptors()} descriptors")
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any
 
 from ._exceptions import WebSocketConnectionClosedException
+from ._socket import shut_down
 
 
 class CallOff:
@@ -49,7 +50,7 @@ class CallOff:
 
     def waits_for(self, sock: Any, asked: bool = False) -> None:
         """A step begins that waits for this connected socket; see ``step``."""
-        self.step(partial(_shut_down, sock), asked)
+        self.step(partial(_end, sock), asked)
 
     @contextlib.contextmanager
     def alarm(self) -> Generator[socket.socket]:
@@ -82,10 +83,6 @@ class CallOff:
                 self._end()
 
 
-def _shut_down(sock: Any) -> None:
-    # As SSLSocket.shutdown would take the TLS layer from under the thread that waits in it.
+def _end(sock: Any) -> None:
     with contextlib.suppress(OSError):
-        if isinstance(sock, socket.socket):
-            socket.socket.shutdown(sock, socket.SHUT_RDWR)
-        elif hasattr(sock, "shutdown"):
-            sock.shutdown(socket.SHUT_RDWR)
+        shut_down(sock)

@@ -7,10 +7,10 @@ records are carried by the outer socket. How TLS is set up stands in ``_tls``.
 from __future__ import annotations
 
 import contextlib
-import socket
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
+from ._socket import shut_down
 from ._ssl_compat import SSLWantReadError, SSLWantWriteError, ssl
 from ._transport import TimeoutBeside
 
@@ -107,7 +107,7 @@ class NestedTLSSocket(TimeoutBeside):
         return self.outer
 
     def shutdown(self, how: int) -> None:
-        socket.socket.shutdown(self.outer, how)
+        shut_down(self.outer, how)
 
     def close(self) -> None:
         self.outer.close()

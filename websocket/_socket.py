@@ -6,6 +6,7 @@ Dialling lives in ``_http``.
 
 from __future__ import annotations
 
+import _socket
 import contextlib
 import errno
 import math
@@ -16,9 +17,8 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
-from typing import Any, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
-from ._call_off import CallOff
 from ._exceptions import (
     WebSocketArgumentException,
     WebSocketConnectionClosedException,
@@ -47,6 +47,9 @@ __all__ = [
     "setdefaulttimeout",
     "sock_opt",
 ]
+
+if TYPE_CHECKING:
+    from ._call_off import CallOff
 
 _T = TypeVar("_T")
 
@@ -429,6 +432,24 @@ def send(sock: SocketLike | None, data: bytes | str) -> int:
     sent = _retrying(sock, lambda: sock.send(payload), selectors.EVENT_WRITE)
     # A stand-in for a socket may return nothing; then it took all.
     return len(payload) if sent is None else sent
+
+
+def shut_down(sock: Any, how: int = socket.SHUT_RDWR) -> None:
+    """End a connection's TCP, so that whoever waits for it comes back.
+
+    ``SSLSocket.shutdown`` would take the TLS layer from under a thread that is in it. This
+    leaves it there, also where gevent or eventlet have put classes of their own in place.
+
+    Raises:
+        OSError: it has ended already.
+    """
+    sock = getattr(sock, "outer", sock)
+    if isinstance(sock, _socket.socket):
+        _socket.socket.shutdown(sock, how)
+    elif isinstance(sock, socket.socket) and hasattr(socket.socket, "shutdown"):
+        socket.socket.shutdown(sock, how)
+    elif hasattr(sock, "shutdown"):
+        sock.shutdown(how)
 
 
 def unacknowledged(sock: Any) -> int | None:

@@ -20,7 +20,7 @@ from ._exceptions import (
     WebSocketTimeoutException,
     WebSocketWouldBlockException,
 )
-from ._socket import Deadline, check_timeout, map_io_error, wait_ready
+from ._socket import Deadline, check_timeout, map_io_error, shut_down, wait_ready
 from ._ssl_compat import HAVE_SSL, SSLWantReadError, SSLWantWriteError, ssl
 
 _DONTWAIT = getattr(socket, "MSG_DONTWAIT", 0)
@@ -310,11 +310,10 @@ class TLSTransport(_NotPlain):
                 return
             self._closed = True
             # Say goodbye if that can be done at once (close_notify, RFC 8446 section 6.1).
-            # SSLSocket.shutdown would drop the TLS layer under a thread that still reads.
             with contextlib.suppress(OSError, ValueError):
                 self._sock.unwrap()
             with contextlib.suppress(OSError):
-                socket.socket.shutdown(getattr(self._sock, "outer", self._sock), socket.SHUT_RDWR)
+                shut_down(self._sock)
 
     def close(self) -> None:
         self._closed = True

@@ -106,7 +106,8 @@ class FaultyProxy:
         if self._listener is not None:
             raise RuntimeError("The proxy is running already.")
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=512)
-        self._listener.setblocking(False)
+        # Not non-blocking: eventlet's sockets of that kind accept connections that block it.
+        self._listener.settimeout(0.1)
         self._wake, woken = socket.socketpair()
         self._closing = False
         self._run(self._accept, self._listener, woken)

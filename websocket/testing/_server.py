@@ -28,7 +28,7 @@ from .._protocol.deflate import extension_of
 from .._protocol.extensions import Extension, NegotiationError
 from .._protocol.handshake import build_refusal, build_response, check_request
 from .._protocol.http11 import RequestHead, RequestReader
-from .._socket import Deadline
+from .._socket import Deadline, shut_down
 from .._ssl_compat import ssl
 from .._transport import transport_for
 from ._connection import ServerConnection
@@ -42,6 +42,8 @@ _GRACE: Final = 0.2
 _LAST_JOIN: Final = 2.0
 # How long to wait for a refused client to take its answer.
 _LINGER: Final = 0.5
+# Seconds to wait for a connection that has gone away between its announcement and its acceptance.
+_ACCEPT: Final = 0.1
 
 
 class Refusal(NamedTuple):
@@ -176,7 +178,8 @@ class Server:
             raise RuntimeError("The server is running already.")
         family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
         self._listener = socket.create_server((self.host, self._wanted_port), family=family)
-        self._listener.setblocking(False)
+        # Not non-blocking: eventlet's sockets of that kind accept connections that block it.
+        self._listener.settimeout(_ACCEPT)
         self._wake, woken = socket.socketpair()
         self._closing = False
         self._acceptor = threading.Thread(
@@ -211,7 +214,7 @@ class Server:
                 if isinstance(peer, ServerConnection):
                     peer.shutdown()
                 else:
-                    socket.socket.shutdown(peer, socket.SHUT_RDWR)
+                    shut_down(peer)
         left = self._join(_LAST_JOIN)
         if left:
             warnings.warn(
@@ -238,7 +241,7 @@ class Server:
             while not any(key.fileobj is woken for key, _ in selector.select()):
                 try:
                     sock, _ = listener.accept()
-                except BlockingIOError:
+                except TimeoutError:
                     continue
                 except OSError as error:
                     self.errors.append(error)
@@ -363,7 +366,7 @@ class Server:
         deadline = Deadline(_LINGER)
         transport = transport_for(sock)
         with contextlib.suppress(WebSocketException, OSError):
-            socket.socket.shutdown(sock, socket.SHUT_WR)
+            shut_down(sock, socket.SHUT_WR)
             with memoryview(bytearray(4096)) as scratch:
                 while transport.recv_into(scratch, deadline):
                     pass
