@@ -11,7 +11,10 @@ setup(
     ext_modules=[
         Extension(
             "websocket._accel._c",
-            [f"websocket/_accel/{name}.c" for name in ("_c", "_keys", "_encode", "_scan")],
+            [
+                f"websocket/_accel/{name}.c"
+                for name in ("_c", "_keys", "_encode", "_scan", "_sockets")
+            ],
             depends=["websocket/_accel/_c.h"],
             extra_compile_args=flags,
             # Without a compiler the install succeeds, and the Python twin serves.

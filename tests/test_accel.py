@@ -4,14 +4,16 @@ all twins face the same."""
 from __future__ import annotations
 
 import collections
+import functools
 import itertools
 import os
 import random
+import socket
 import subprocess
 import sys
 import threading
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from types import ModuleType
 from typing import Any
 
@@ -628,6 +630,76 @@ class ScanDeflatedCases:
         assert rest == [0, None]
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="not used there")
+class SocketCases:
+    twin: ModuleType
+
+    @pytest.fixture(autouse=True)
+    def pair(self) -> Iterator[None]:
+        self.ours, self.theirs = socket.socketpair()
+        self.ours.setblocking(False)
+        with self.ours, self.theirs:
+            yield
+
+    def receive(self, room: int = 100, limit: int = sys.maxsize) -> Any:
+        self.block = bytearray(room)
+        result = self.twin.receive_messages(self.ours.fileno(), self.block, limit)
+        self.block.append(0)  # no view of it is left
+        return result
+
+    def test_messages(self):
+        self.theirs.send(frame(1, b"Hello") + frame(2, b"\xff"))
+        assert self.receive() == (10, 10, ["Hello", b"\xff"])
+
+    def test_the_scan_stops_where_it_has_to(self):
+        data = frame(1, b"Hello") + frame(9, b"ping") + frame(1, b"late")
+        self.theirs.send(data)
+        assert self.receive() == (len(data), 7, ["Hello"])
+        assert self.block.startswith(data)
+        self.theirs.send(data)
+        assert self.receive(limit=4) == (len(data), 0, [])
+
+    def test_no_more_than_there_is_room_for(self):
+        self.theirs.send(frame(1, b"Hello") * 2)
+        assert self.receive(10) == (10, 7, ["Hello"])
+        assert self.receive(10) == (4, 0, [])
+        assert self.block[:4] == b"ello"
+
+    def test_nothing_has_come(self):
+        with pytest.raises(BlockingIOError):
+            self.receive()
+
+    def test_the_end(self):
+        self.theirs.close()
+        assert self.receive() == (0, 0, [])
+
+    def test_no_socket(self):
+        fd = os.dup(self.ours.fileno())
+        os.close(fd)
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            self.twin.receive_messages(fd, bytearray(9), 9)
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            self.twin.send_bytes(fd, b"x")
+
+    @pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
+    def test_sending(self, kind):
+        data = bytearray(b"Hello")
+        assert self.twin.send_bytes(self.ours.fileno(), kind(data)) == 5
+        data.append(0)
+        assert self.theirs.recv(9) == b"Hello"
+
+    def test_sending_until_there_is_no_room(self):
+        send = functools.partial(self.twin.send_bytes, self.ours.fileno(), bytes(10_000_000))
+        assert 0 < send() < 10_000_000
+        with pytest.raises(BlockingIOError):
+            collections.deque(iter(send, 0), 0)
+
+    def test_sending_to_nobody(self):
+        self.theirs.close()
+        with pytest.raises(BrokenPipeError):
+            self.twin.send_bytes(self.ours.fileno(), b"x")
+
+
 class TestPythonMask(MaskCases):
     twin = py
 
@@ -664,6 +736,10 @@ class TestPythonScan(ScanCases):
 
 
 class TestPythonScanDeflated(ScanDeflatedCases):
+    twin = py
+
+
+class TestPythonSockets(SocketCases):
     twin = py
 
 
@@ -740,6 +816,11 @@ class TestCScan(ScanCases):
 
 
 @needs_extension
+class TestCSockets(SocketCases):
+    twin = _c
+
+
+@needs_extension
 class TestCArguments:
     """What only C has to check: no argument may crash the interpreter."""
 
@@ -772,6 +853,14 @@ class TestCArguments:
             lambda: _c.scan(bytearray(4), 0, 2**70, 9),
             lambda: _c.scan("text", 0, 4, 9),
             lambda: _c.scan(bytearray(4), 0, 4),
+            lambda: _c.receive_messages(),
+            lambda: _c.receive_messages(-1, bytearray(4), 9),
+            lambda: _c.receive_messages("0", bytearray(4), 9),
+            lambda: _c.receive_messages(0, bytes(4), 9),
+            lambda: _c.receive_messages(0, bytearray(4), "9"),
+            lambda: _c.send_bytes(0),
+            lambda: _c.send_bytes(-1, b""),
+            lambda: _c.send_bytes(0, "text"),
             lambda: _c.scan_deflated(),
             lambda: _c.scan_deflated(b"", 0, 0, zlib.decompressobj(-15), 1, "strict"),
             lambda: _c.scan_deflated(1, 0, 0, zlib.decompressobj(-15), 1, "strict", print),
@@ -784,7 +873,7 @@ class TestCArguments:
         ],
     )
     def test_bad_arguments_are_errors(self, call):
-        with pytest.raises((TypeError, ValueError, OverflowError)):
+        with pytest.raises((TypeError, ValueError, OverflowError, BufferError)):
             call()
 
     @settings(

@@ -8,15 +8,16 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from . import py
 from .py import frame_header
 
 if TYPE_CHECKING or os.environ.get("WEBSOCKET_NO_EXTENSIONS", "0") not in ("", "0"):
-    from . import py as chosen
+    chosen = py
 else:
     try:
         from . import _c as chosen
     except ImportError:
-        from . import py as chosen
+        chosen = py
 
 encode_batch = chosen.encode_batch
 encode_frame = chosen.encode_frame
@@ -26,6 +27,10 @@ mask_key = chosen.mask_key
 scan = chosen.scan
 scan_deflated = chosen.scan_deflated
 
+# Windows has neither: there the event loop reads and writes itself.
+receive_messages = getattr(chosen, "receive_messages", py.receive_messages)
+send_bytes = getattr(chosen, "send_bytes", py.send_bytes)
+
 __all__ = [
     "encode_batch",
     "encode_frame",
@@ -33,6 +38,8 @@ __all__ = [
     "frame_header",
     "mask",
     "mask_key",
+    "receive_messages",
     "scan",
     "scan_deflated",
+    "send_bytes",
 ]

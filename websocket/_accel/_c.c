@@ -6,10 +6,11 @@
 static int
 prepare(PyObject *module)
 {
-    if (prepare_keys(module) < 0 || PyModule_AddFunctions(module, encode_functions) < 0) {
+    if (prepare_keys(module) < 0 || PyModule_AddFunctions(module, encode_functions) < 0
+        || PyModule_AddFunctions(module, scan_functions) < 0) {
         return -1;
     }
-    return PyModule_AddFunctions(module, scan_functions);
+    return PyModule_AddFunctions(module, socket_functions);
 }
 
 static int

@@ -1,4 +1,4 @@
-/* What the parts of the module share: _keys.c, _encode.c and _scan.c. */
+/* What the parts of the module share: _keys.c, _encode.c, _scan.c and _sockets.c. */
 
 #ifndef WEBSOCKET_ACCEL_H
 #define WEBSOCKET_ACCEL_H
@@ -32,8 +32,11 @@ check_arguments(const char *name, Py_ssize_t given, Py_ssize_t wanted)
 
 int prepare_keys(PyObject *module);
 int take_key(PyObject *module, unsigned char *key);
+int append_messages(PyObject *messages, const unsigned char *base, Py_ssize_t *start,
+                    Py_ssize_t end, Py_ssize_t limit);
 
 /* Each file's functions, for the module's list. */
-extern PyMethodDef key_functions[], encode_functions[], scan_functions[];
+extern PyMethodDef key_functions[], encode_functions[], scan_functions[],
+    socket_functions[];
 
 #endif

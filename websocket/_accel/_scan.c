@@ -54,6 +54,42 @@ plain_frame(const unsigned char *p, Py_ssize_t have, Py_ssize_t limit,
     return head + (Py_ssize_t)length;
 }
 
+/* Append the messages of all whole, plain frames at the front of base[*start:end], and move
+ * *start behind them; whether that succeeded. */
+int
+append_messages(PyObject *messages, const unsigned char *base, Py_ssize_t *start, Py_ssize_t end,
+                Py_ssize_t limit)
+{
+    const unsigned char *body;
+    Py_ssize_t taken, size;
+    PyObject *message;
+    int appended;
+
+    while ((taken = plain_frame(base + *start, end - *start, limit, &body, &size)) != 0) {
+        if (base[*start] == FINAL_TEXT) {
+            message = PyUnicode_DecodeUTF8((const char *)body, size, "strict");
+            if (message == NULL && PyErr_ExceptionMatches(PyExc_UnicodeDecodeError)) {
+                /* Whoever knows the errors looks at this frame again. */
+                PyErr_Clear();
+                break;
+            }
+        }
+        else {
+            message = PyBytes_FromStringAndSize((const char *)body, size);
+        }
+        if (message == NULL) {
+            return 0;
+        }
+        appended = PyList_Append(messages, message);
+        Py_DECREF(message);
+        if (appended < 0) {
+            return 0;
+        }
+        *start += taken;
+    }
+    return 1;
+}
+
 PyDoc_STRVAR(scan_doc,
 "scan($module, data, start, end, limit, /)\n--\n\n"
 "The messages of all whole, plain frames at the front of data[start:end], and where they end.");
@@ -62,9 +98,9 @@ static PyObject *
 scan(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs)
 {
     Py_buffer data;
-    Py_ssize_t start, end, limit, taken, size;
-    const unsigned char *base, *body;
-    PyObject *messages = NULL, *message, *result;
+    Py_ssize_t start, end, limit;
+    PyObject *messages = NULL;
+    int done = 0;
 
     if (!check_arguments("scan", nargs, 4)) {
         return NULL;
@@ -77,43 +113,17 @@ scan(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs)
     }
     if (start < 0 || end < start || end > data.len || limit < 0) {
         PyErr_SetString(PyExc_ValueError, "scan() needs 0 <= start <= end <= len(data), 0 <= limit");
-        goto fail;
     }
-    messages = PyList_New(0);
-    if (messages == NULL) {
-        goto fail;
-    }
-    base = data.buf;
-    while ((taken = plain_frame(base + start, end - start, limit, &body, &size)) != 0) {
-        if (base[start] == FINAL_TEXT) {
-            message = PyUnicode_DecodeUTF8((const char *)body, size, "strict");
-            if (message == NULL && PyErr_ExceptionMatches(PyExc_UnicodeDecodeError)) {
-                /* Whoever knows the errors looks at this frame again. */
-                PyErr_Clear();
-                break;
-            }
-        }
-        else {
-            message = PyBytes_FromStringAndSize((const char *)body, size);
-        }
-        if (message == NULL) {
-            goto fail;
-        }
-        if (PyList_Append(messages, message) < 0) {
-            Py_DECREF(message);
-            goto fail;
-        }
-        Py_DECREF(message);
-        start += taken;
+    else {
+        messages = PyList_New(0);
+        done = messages != NULL && append_messages(messages, data.buf, &start, end, limit);
     }
     PyBuffer_Release(&data);
-    result = Py_BuildValue("(nN)", start, messages);
-    return result;
-
-fail:
-    PyBuffer_Release(&data);
-    Py_XDECREF(messages);
-    return NULL;
+    if (!done) {
+        Py_XDECREF(messages);
+        return NULL;
+    }
+    return Py_BuildValue("(nN)", start, messages);
 }
 
 /* The frame at p, if it is a whole message that was compressed, is here to its end and is no

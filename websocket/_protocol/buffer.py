@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from functools import cache
 from io import BytesIO
 from typing import Final
 
-SMALLEST: Final = 2048
-READ_SIZE: Final = 256 * 1024
+KIB: Final = 1024
+MIB: Final = 1024 * KIB
+
+SMALLEST: Final = 2 * KIB
+READ_SIZE: Final = 256 * KIB
 
 # After so many reads in a row that needed only a fraction of it, the buffer shrinks.
 _SMALL_READS: Final = 32
-
-_KEPT_BLOCK: Final = 8 * 1024 * 1024
 
 # A handful of free bytes would cost a system call for next to nothing.
 _LEAST_FREE: Final = SMALLEST // 2
@@ -60,6 +60,11 @@ class ReceiveBuffer:
         if len(self.data) - self.end < _LEAST_FREE:
             self._resize(self.end + max(min(self.end, READ_SIZE), self.end // 8))
         return memoryview(self.data)[self.end :]
+
+    @property
+    def small(self) -> bool:
+        """Whether nothing is pending, and the memory as small as it gets."""
+        return self.start == self.end and len(self.data) == self._capacity == SMALLEST
 
     def whole(self) -> memoryview:
         """``writable()`` of an empty buffer, without the cost of a view made anew.
@@ -122,17 +127,31 @@ class ReceiveBuffer:
             self.data = fresh
 
 
-@cache
-def keep_freed_blocks() -> None:
-    """Let malloc reuse the memory of large messages, once one has come.
+class _Malloc:
+    """Makes the C library reuse the memory of large messages.
 
     glibc maps each block above a threshold anew and gives it back when it is freed, and then
-    the next message pays for every page again: for 1 MiB of text that costs twice its decoding.
-    The threshold rises to the size of the largest block that was ever freed. So one is freed
-    here, which nobody has touched, and which has cost no memory therefore. What remains is that
-    the process may keep some free megabytes for itself; elsewhere it does nothing.
+    the next message pays for every page again: for 16 MiB that costs many times what receiving
+    them does. The threshold rises to the size of the largest block that was ever freed, up to
+    32 MiB. So one is freed here, which nobody has touched, and which has cost no memory
+    therefore. What remains is that the process may keep free memory for itself, up to twice
+    that size. Elsewhere than with glibc it does nothing.
     """
-    bytearray(_KEPT_BLOCK)
+
+    _least: Final = 8 * MIB
+    _most: Final = 32 * MIB - 64 * KIB
+
+    def __init__(self) -> None:
+        self._kept = -1
+
+    def reuse(self, size: int) -> None:
+        """Blocks of this size will be needed again."""
+        if size > self._kept < self._most:
+            self._kept = min(max(size, self._least), self._most)
+            bytearray(self._kept)
+
+
+_malloc = _Malloc()
 
 
 class LargePayload:
@@ -144,15 +163,19 @@ class LargePayload:
     Parameters:
         length: of the payload.
         beginning: what has been received of it.
+        proven: so many bytes the peer has sent in one frame before, and may have room for at
+            once again: growing moves what is there, where memory is not free behind it.
     """
 
     __slots__ = ("_content", "_end", "_room", "length")
 
-    def __init__(self, length: int, beginning: memoryview) -> None:
-        keep_freed_blocks()
+    def __init__(self, length: int, beginning: memoryview, proven: int = 0) -> None:
+        room = min(length, proven)
+        _malloc.reuse(room)
         self.length = length
-        self._content = BytesIO()
-        self._room = self._end = self._content.write(beginning)
+        self._content = BytesIO(bytes(room))
+        self._end = self._content.write(beginning)
+        self._room = max(room, self._end)
 
     @property
     def missing(self) -> int:
@@ -179,4 +202,6 @@ class LargePayload:
 
     def take(self) -> bytes:
         """The whole payload."""
+        # For the next one, which may be a little larger.
+        _malloc.reuse(self.length + self.length // 4)
         return self._content.getvalue()

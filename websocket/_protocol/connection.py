@@ -83,6 +83,8 @@ class Connection(SendingHalf):
         controls: the Ping and Pong events of which the driver has not taken note yet.
         close_received: the peer's Close, once its turn in ``events`` has come and the driver
             has handed it to ``answer_close``.
+        scans: whether messages are looked for by ``scan`` at all.
+        scan_limit: the most bytes that one may have which is found so.
         ended: nothing that comes after this point of the stream is looked at.
         counts: what was received and sent so far.
     """
@@ -108,14 +110,15 @@ class Connection(SendingHalf):
         self._lost = False
         self._expect_mask = {Role.CLIENT: False, Role.SERVER: True, Role.ANY: None}[role]
         self._messages = MessageAssembler(max_size, fragments, check_text, codec)
-        self._scan_limit = sys.maxsize if max_size is None else max_size
-        self._scans = role is Role.CLIENT
+        self.scan_limit = sys.maxsize if max_size is None else max_size
+        self.scans = role is Role.CLIENT
         self._scans_again = False  # once a message that is streamed has ended
-        self._decodes = self._scans and codec is not None and not fragments
+        self._decodes = self.scans and codec is not None and not fragments
         self._header: FrameHeader | None = None
         self._checked = 0  # bytes of an incomplete text frame that were checked already
         # The payload of a large frame goes past the buffer.
         self._large: LargePayload | None = None
+        self._proven = 0  # bytes of the largest that has come
         # One that goes to its message part by part: so much of it is to come.
         self._left = 0
 
@@ -159,9 +162,53 @@ class Connection(SendingHalf):
                 left unchecked when the driver begins to wait; and where nobody has to wait,
                 text is decoded once, not twice.
         """
-        self.counts.bytes_received += count
-        (self._large or self.buffer).wrote(count)
+        counts = self.counts
+        counts.bytes_received += count
+        if self._large is not None:
+            self._large.wrote(count)
+        else:
+            buffer = self.buffer
+            buffer.wrote(count)
+            if self.scans and self._header is None and not self._messages.opcode and not self.ended:
+                # ``_parse`` would do the same. Most reads have no more than this to do, and
+                # for small messages each call counts.
+                buffer.start, messages = scan(
+                    buffer.data, buffer.start, buffer.end, self.scan_limit
+                )
+                self.events.extend(messages)
+                counts.messages_received += len(messages)
+                if buffer.start == buffer.end:
+                    return
         self.go_on(more)
+
+    def received_messages(self, count: int, start: int, messages: list[str | bytes]) -> None:
+        """``received`` for what ``receive_messages`` has put into ``resting()``."""
+        self.counts.bytes_received += count
+        self.counts.messages_received += len(messages)
+        self.events.extend(messages)
+        buffer = self.buffer
+        buffer.start = buffer.end = 0
+        buffer.wrote(count)
+        buffer.start = start
+        self.go_on()
+
+    def resting(self) -> bytearray | None:
+        """The memory to receive into next, if ``receive_messages`` may do so: nothing is
+        pending, and what comes next is the beginning of a message. None otherwise.
+
+        It stays like that for as long as ``scans`` is true and each ``receive_messages``
+        finds a message at the end of what has come.
+        """
+        buffer = self.buffer
+        if (
+            self.scans
+            and self._header is None
+            and not self._messages.opcode
+            and not self.ended
+            and buffer.small
+        ):
+            return buffer.data
+        return None
 
     def go_on(self, more: Callable[[], bool] | None = None) -> None:
         """Parse what is here: what came last, or what was left while the driver had events.
@@ -225,9 +272,9 @@ class Connection(SendingHalf):
     def _parse(self, more: Callable[[], bool] | None) -> None:
         buffer = self.buffer
         while not self.ended:
-            if self._scans and self._header is None and not self._messages.opcode:
+            if self.scans and self._header is None and not self._messages.opcode:
                 buffer.start, messages = scan(
-                    buffer.data, buffer.start, buffer.end, self._scan_limit
+                    buffer.data, buffer.start, buffer.end, self.scan_limit
                 )
                 self.events.extend(messages)
                 self.counts.messages_received += len(messages)
@@ -239,7 +286,7 @@ class Connection(SendingHalf):
                 if self.events:
                     return
             elif self._scans_again:
-                self._scans, self._scans_again = True, False
+                self.scans, self._scans_again = True, False
                 continue
             if self._left:
                 if not self._take_part():
@@ -310,7 +357,7 @@ class Connection(SendingHalf):
                 return None
             if incomplete and header.length > LARGE:
                 with memoryview(buffer.data) as view, view[buffer.start : buffer.end] as part:
-                    self._large = LargePayload(header.length, part)
+                    self._large = LargePayload(header.length, part, self._proven)
                 buffer.start = buffer.end
         payload = self._take_payload(header)
         if payload is None:
@@ -326,6 +373,7 @@ class Connection(SendingHalf):
             if self._large.missing:
                 return None
             payload = self._large.take()
+            self._proven = max(self._proven, header.length)
             self._large = None
             return payload if header.mask_key is None else mask(header.mask_key, payload)
         stop = buffer.start + header.length
@@ -383,7 +431,7 @@ class Connection(SendingHalf):
         if messages.streaming:
             return
         messages.streaming = True
-        self._scans, self._scans_again = False, self._scans or self._scans_again
+        self.scans, self._scans_again = False, self.scans or self._scans_again
         piece = messages.take_kept()
         if piece is not None:
             self.events.append(piece)

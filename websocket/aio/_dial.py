@@ -7,6 +7,7 @@ Where to go is decided in ``_route``, in which order addresses are dialled in
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket
 import threading
@@ -33,11 +34,12 @@ from .._protocol.uri import pack_hostname
 from .._resolve import AddrInfo, _is_numeric, lookup
 from .._route import Route, plan, proxy_info
 from .._socket import Deadline, add_note, sock_opt
-from .._ssl_compat import SSLError
+from .._ssl_compat import SSLError, ssl
 from .._tls_errors import explained
 from .._url import Proxy
 from ._exchange import Exchange
 from ._timeout import before
+from ._transport import SocketTransport
 
 
 async def dial(there: Destination, sockets: sock_opt, deadline: Deadline) -> Exchange:
@@ -63,21 +65,33 @@ async def dial(there: Destination, sockets: sock_opt, deadline: Deadline) -> Exc
         exchange = await _through_proxy(route, route.proxy, there.dialing, limit)
     else:
         async with before(deadline):
-            exchange = await _adopt(await _open_route(route, there.dialing, deadline))
+            sock = await _open_route(route, there.dialing, deadline)
+            exchange = await _adopt(sock, tls=route.tls is not None)
     if route.tls is not None:
         async with before(deadline):
             await _start_tls(exchange, route.tls, deadline)
     return exchange
 
 
-async def _adopt(sock: Any) -> Exchange:
-    """A connected socket as a transport."""
+async def _adopt(sock: Any, *, tls: bool = False) -> Exchange:
+    """A connected socket as a transport.
+
+    Args:
+        tls: TLS is to be started on it, which only a transport of the loop's own can do.
+    """
     loop = asyncio.get_running_loop()
+    exchange = Exchange(loop)
     try:
         sock.setblocking(False)
+        if sock.type != socket.SOCK_STREAM or (ssl and isinstance(sock, ssl.SSLSocket)):
+            raise TypeError
+        if not tls:
+            with contextlib.suppress(NotImplementedError):
+                SocketTransport(loop, sock, exchange)
+                return exchange
         unix = sock.family == getattr(socket, "AF_UNIX", None)
         make: Any = loop.create_unix_connection if unix else loop.create_connection
-        _, exchange = await make(lambda: Exchange(loop), sock=sock)
+        await make(lambda: exchange, sock=sock)
     except (TypeError, ValueError, AttributeError) as error:
         # A socket of TLS, of another kind, or nothing like one.
         if hasattr(sock, "close"):
@@ -88,8 +102,7 @@ async def _adopt(sock: Any) -> Exchange:
     except BaseException:
         sock.close()
         raise
-    result: Exchange = exchange
-    return result
+    return exchange
 
 
 async def _start_tls(exchange: Exchange, settings: _tls.Settings, deadline: Deadline) -> None:
@@ -290,7 +303,7 @@ async def _open_tunnel(
             if isinstance(error, (WebSocketException, TimeoutError)):
                 raise
             raise _unreachable(error, name) from error
-        exchange = await _adopt(sock)
+        exchange = await _adopt(sock, tls=bool(route.tls or route.proxy_tls))
         try:
             if route.proxy_tls is not None:
                 await _start_tls(exchange, route.proxy_tls, limit)

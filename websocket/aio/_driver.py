@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from collections.abc import Callable
 from time import time as now
 from typing import Final, Literal
 
-from .._accel import mask_key
+from .._accel import mask_key, receive_messages
 from .._exceptions import (
     WebSocketConnectionClosedException,
     WebSocketException,
@@ -67,6 +68,7 @@ class Driver(SendingProtocol):
         "_lent",
         "_pong_timer",
         "_reading",
+        "_room",
         "_timer",
         "closed_by",
         "closers",
@@ -83,6 +85,8 @@ class Driver(SendingProtocol):
         # Receiving
         self._deliver = deliver
         self._lent: memoryview | None = None
+        # Where ``receive_messages`` may put what comes next, see ``Connection.resting``.
+        self._room = core.resting()
         self._reading = True
         self._dropping = False
         # Time
@@ -126,6 +130,43 @@ class Driver(SendingProtocol):
         core.received(nbytes)
         self._parsed(before, nbytes)
 
+    def receive_from(self, fd: int) -> int:
+        """Receive from the socket itself: ``get_buffer`` and ``buffer_updated`` in one.
+
+        Written out for what is usual where each call counts: a few small messages, whole,
+        and nothing else.
+
+        Returns:
+            how many bytes have come, 0 at the end of the stream.
+
+        Raises:
+            OSError: see ``receive_messages``.
+        """
+        core = self.core
+        room = self._room
+        if room is None or not core.scans:
+            count = os.readv(fd, (self.get_buffer(-1),))
+            if count:
+                self.buffer_updated(count)
+            return count
+        count, start, messages = receive_messages(fd, room, core.scan_limit)
+        events = core.events
+        counts = core.counts
+        if messages and start == count < len(room):
+            counts.received_at = now()
+            counts.bytes_received += count
+            counts.messages_received += len(messages)
+            events.extend(messages)
+            self._heard = True
+            self._deliver(count)
+        elif count:
+            counts.received_at = now()
+            self._heard = True
+            before = len(events)
+            core.received_messages(count, start, messages)
+            self._parsed(before, count)
+        return count
+
     def go_on(self) -> None:
         """Parse what a message that is handed over in pieces has left unparsed."""
         if not self.core.ended:
@@ -136,11 +177,14 @@ class Driver(SendingProtocol):
     def _parsed(self, before: int, nbytes: int) -> None:
         """See to what has come after the first ``before`` events."""
         core = self.core
-        events = core.events
-        if core.controls or core.ended or self._dropping:
-            self._sort_out(before)
+        if not (core.controls or core.ended or self._dropping):
+            self._room = core.resting()
+            self._deliver(nbytes)
+            return
+        self._room = None
+        self._sort_out(before)
         self._deliver(nbytes)
-        if core.ended and (not events or self._dropping):
+        if core.ended and (not core.events or self._dropping):
             self.reach_end()
 
     def _sort_out(self, before: int) -> None:
@@ -306,6 +350,7 @@ class Driver(SendingProtocol):
         """``send_close``, and drop what the peer still sends before its own Close."""
         self.send_close(code, reason)
         self._dropping = True
+        self._room = None
         self.resume_reading()
         if self.core.streaming:
             # The rest of a message is of no use, and nothing is parsed while it waits here.

@@ -16,15 +16,19 @@ if TYPE_CHECKING:
 # What a peer sends before it was asked must not fill our memory.
 _MAX_PENDING: Final = 256 * 1024
 
+# Handshakes are small. The stream itself is not read through this.
+_READ_SIZE: Final = 4 * 1024
+
 _A_DAY: Final = 86400.0
 
 
-class Exchange(asyncio.Protocol):
+class Exchange(asyncio.BufferedProtocol):
     """The protocol of a connection until its ``Driver`` takes over."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.transport: Any = None
         self._loop = loop
+        self._scratch = memoryview(bytearray(_READ_SIZE))
         self._pending = bytearray()
         self._paused = False
         self._ended = False
@@ -37,8 +41,11 @@ class Exchange(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport
 
-    def data_received(self, data: bytes) -> None:
-        self._pending += data
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self._scratch
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self._pending += self._scratch[:nbytes]
         if len(self._pending) > _MAX_PENDING and not self._paused:
             self._paused = True
             self.transport.pause_reading()

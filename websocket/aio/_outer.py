@@ -47,7 +47,7 @@ class TracedCore(Core):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self._scans = False
+        self.scans = False
 
     def next_frame(
         self, strict: bool = False, more: Callable[[], bool] | None = None

@@ -1,0 +1,262 @@
+"""A stream socket in an event loop, without TLS: the transport of plain connections.
+
+It does what the loop's own transport does, with fewer steps between the socket and the
+protocol, and never copies what waits to be sent. Loops that can't watch sockets, and TLS, have
+to do with the loop's own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import warnings
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from itertools import islice
+from typing import Any, Final
+
+from .._accel import send_bytes
+
+# What one system call is handed at most; systems refuse more than 1024.
+_MOST_BUFFERS: Final = 64
+
+_HIGH: Final = 64 * 1024
+
+
+class SocketTransport(asyncio.Transport):
+    """See the module's text.
+
+    Parameters:
+        loop: the running loop.
+        sock: connected and non-blocking; the transport's own from now on.
+        protocol: what it reads for. If it has a ``receive_from``, that is called with the file
+            descriptor where something can be read: see ``Driver``.
+
+    Raises:
+        NotImplementedError: the loop can't watch sockets. The socket is as it was.
+    """
+
+    __slots__ = (
+        "_closing",
+        "_fd",
+        "_full",
+        "_high",
+        "_loop",
+        "_lost",
+        "_low",
+        "_pending",
+        "_pending_size",
+        "_plain",
+        "_protocol",
+        "_reading",
+        "_receive_from",
+        "_send",
+        "_sock",
+    )
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        sock: socket.socket,
+        protocol: asyncio.BufferedProtocol,
+    ) -> None:
+        # The base class's own would make a dictionary for each connection.
+        self._closing = self._lost = True
+        self._loop = loop
+        self._sock = sock
+        self._fd = sock.fileno()
+        # Another kind of socket may receive and send in ways of its own.
+        self._plain = type(sock) is socket.socket
+        self._send: Callable[[Any], int] = sock.send
+        if self._plain:
+            self._send = partial(send_bytes, self._fd)
+        self._pending: deque[memoryview] = deque()
+        self._pending_size = 0
+        self._high, self._low = _HIGH, _HIGH // 4
+        self._full = False
+        self._reading = True
+        self.set_protocol(protocol)
+        if not hasattr(sock, "sendmsg"):
+            raise NotImplementedError
+        loop.add_reader(self._fd, self._readable)
+        self._closing = self._lost = False
+        protocol.connection_made(self)
+
+    def __repr__(self) -> str:
+        state = "closed" if self._lost else "closing" if self._closing else "open"
+        return f"<{type(self).__name__} fd={self._fd} {state}>"
+
+    def __del__(self) -> None:
+        if not self._lost:
+            warnings.warn(
+                f"unclosed transport {self!r}", ResourceWarning, source=self, stacklevel=2
+            )
+            self._sock.close()
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        if name == "socket":
+            return self._sock
+        if name in ("sockname", "peername"):
+            with contextlib.suppress(OSError):
+                return getattr(self._sock, f"get{name}")()
+        return default
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        self._protocol: Any = protocol
+        self._receive_from: Callable[[int], int] | None = None
+        if self._plain:
+            self._receive_from = getattr(protocol, "receive_from", None)
+
+    def get_protocol(self) -> asyncio.BaseProtocol:
+        protocol: asyncio.BaseProtocol = self._protocol
+        return protocol
+
+    def is_closing(self) -> bool:
+        return self._closing
+
+    # Receiving
+
+    def is_reading(self) -> bool:
+        return self._reading and not self._closing
+
+    def pause_reading(self) -> None:
+        if self.is_reading():
+            self._reading = False
+            self._loop.remove_reader(self._fd)
+
+    def resume_reading(self) -> None:
+        if not (self._reading or self._closing):
+            self._reading = True
+            self._loop.add_reader(self._fd, self._readable)
+
+    def _readable(self) -> None:
+        try:
+            if self._receive_from is not None:
+                count = self._receive_from(self._fd)
+            else:
+                count = self._sock.recv_into(self._protocol.get_buffer(-1))
+                if count:
+                    self._protocol.buffer_updated(count)
+            if not count:
+                self._read_all()
+        except (BlockingIOError, InterruptedError):
+            pass
+        except OSError as error:
+            self._fail(error)
+        except Exception as error:
+            self._report(error)
+
+    def _read_all(self) -> None:
+        """The stream has ended."""
+        if self._protocol.eof_received():
+            self.pause_reading()
+        else:
+            self.close()
+
+    # Sending
+
+    def write(self, data: Any) -> None:
+        """Send bytes, now or when there is room. They must not change any more."""
+        if not self._pending:
+            if self._closing:
+                return
+            try:
+                sent = self._send(data)
+            except (BlockingIOError, InterruptedError):
+                sent = 0
+            except OSError as error:
+                self._fail(error)
+                return
+            if sent == len(data):
+                return
+            data = memoryview(data)[sent:]
+            self._loop.add_writer(self._fd, self._writable)
+        self._pending.append(memoryview(data))
+        self._pending_size += len(data)
+        if self._pending_size > self._high and not self._full:
+            self._full = True
+            self._protocol.pause_writing()
+
+    def _writable(self) -> None:
+        pending = self._pending
+        try:
+            sent = self._sock.sendmsg(islice(pending, _MOST_BUFFERS))
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError as error:
+            self._fail(error)
+            return
+        self._pending_size -= sent
+        while pending and sent >= len(pending[0]):
+            sent -= len(pending.popleft())
+        if sent:
+            pending[0] = pending[0][sent:]
+        if not pending:
+            self._loop.remove_writer(self._fd)
+            if self._closing:
+                self._finish(None)
+                return
+        if self._full and self._pending_size <= self._low:
+            self._full = False
+            self._protocol.resume_writing()
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        if high is None:
+            high = _HIGH if low is None else 4 * low
+        self._high, self._low = high, high // 4 if low is None else low
+
+    def get_write_buffer_size(self) -> int:
+        return self._pending_size
+
+    def get_write_buffer_limits(self) -> tuple[int, int]:
+        return self._low, self._high
+
+    # The end
+
+    def close(self) -> None:
+        """Read no more, send what is pending, and then give the socket back."""
+        if not self._closing:
+            self._stop_reading()
+            if not self._pending:
+                self._loop.call_soon(self._finish, None)
+
+    def abort(self) -> None:
+        """Give the socket back now; what is pending is lost."""
+        self._fail(None)
+
+    def _report(self, error: Exception) -> None:
+        self._loop.call_exception_handler(
+            {
+                "message": "An error in the protocol of a connection, which is closed therefore",
+                "exception": error,
+                "transport": self,
+                "protocol": self._protocol,
+            }
+        )
+        self._fail(error)
+
+    def _stop_reading(self) -> None:
+        self.pause_reading()
+        self._closing = True
+
+    def _fail(self, error: Exception | None) -> None:
+        if self._pending:
+            self._pending.clear()
+            self._pending_size = 0
+            self._loop.remove_writer(self._fd)
+        elif self._closing:
+            # It is under way.
+            return
+        self._stop_reading()
+        self._loop.call_soon(self._finish, error)
+
+    def _finish(self, error: Exception | None) -> None:
+        if self._lost:
+            return
+        self._lost = True
+        try:
+            self._protocol.connection_lost(error)
+        finally:
+            self._sock.close()
