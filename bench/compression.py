@@ -34,6 +34,10 @@ TAIL = b"\x00\x00\xff\xff"
 CLIENTS = {
     "websocket": "ours",
     "websocket, zlib-ng": "ours",
+    "websocket.aio, asyncio": "ours",
+    "websocket.aio, uvloop": "ours",
+    "websocket.aio listener, uvloop": "ours",
+    "websocket.aio listener, uvloop, zlib-ng": "ours",
     "websockets, threads": "rivals",
     "websockets, asyncio": "rivals",
     "websockets, uvloop": "rivals",
@@ -149,10 +153,11 @@ def running_server() -> Iterator[str]:
 
 def client(name: str, url: str) -> float:
     if CLIENTS[name] == "ours":
-        websocket: Any = importlib.import_module("websocket")
         deflate: Any = importlib.import_module("websocket._protocol.deflate")
         deflate.zlib = importlib.import_module("zlib_ng.zlib_ng" if "zlib-ng" in name else "zlib")
-        ws = websocket.create_connection(url, compression="deflate")
+    library, *more = name.split(", ")
+    if library == "websocket":
+        ws = importlib.import_module("websocket").create_connection(url, compression="deflate")
         try:
             return timed(ws.recv)
         finally:
@@ -163,8 +168,7 @@ def client(name: str, url: str) -> float:
             return timed(ws.recv)
         finally:
             ws.close_socket()
-    library, loop = name.split(", ")
-    if loop == "uvloop":
+    if more[0] == "uvloop":
         importlib.import_module("uvloop").install()
     asyncio = importlib.import_module("asyncio")
     result: float = asyncio.run(_on_a_loop(library, url))
@@ -177,12 +181,41 @@ async def _on_a_loop(library: str, url: str) -> float:
         async with aiohttp.ClientSession() as session:
             ws = await session.ws_connect(url, compress=15)
             return await timed_async(ws.receive)
+    if library.startswith("websocket.aio"):
+        return await _on_our_face(library, url)
     module = "websockets.asyncio.client" if library == "websockets" else "picows.websockets"
     connect = importlib.import_module(module).connect
     ws = await connect(url, compression="deflate", max_size=None, close_timeout=0.1)
     result = await timed_async(ws.recv)
     os.write(1, f"{result}\n".encode())
     os._exit(0)  # the server sends on, and would never answer a Close
+
+
+async def _on_our_face(face: str, url: str) -> float:
+    aio: Any = importlib.import_module("websocket.aio")
+    if face == "websocket.aio":
+        ws = await aio.connect(url, compression="deflate")
+        result = await timed_async(ws.recv)
+        ws.abort()
+        await ws.wait_closed()
+        return result
+
+    class Receiver(aio.Listener):  # type: ignore[misc]
+        count = 0
+        start = 0.0
+        result = 0.0
+
+        def on_message(self, message: str | bytes) -> None:
+            self.count += 1
+            if self.count == COUNT:
+                self.start = time.process_time()
+            elif self.count == COUNT + LONG:
+                self.result = (time.process_time() - self.start) / LONG * 1e6
+                self.abort()
+
+    receiver = await aio.connect_listener(Receiver(), url, compression="deflate")
+    await receiver.wait_closed()
+    return receiver.result
 
 
 def timed(receive: Callable[[], Any]) -> float:

@@ -89,6 +89,9 @@ class Connection(SendingHalf):
         counts: what was received and sent so far.
     """
 
+    # Whether events may come up otherwise than by ``go_on``.
+    _short_cut = True
+
     def __init__(
         self,
         role: Role = Role.CLIENT,
@@ -201,7 +204,8 @@ class Connection(SendingHalf):
         """
         buffer = self.buffer
         if (
-            self.scans
+            self._short_cut
+            and self.scans
             and self._header is None
             and not self._messages.opcode
             and not self.ended

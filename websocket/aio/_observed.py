@@ -21,6 +21,7 @@ class ObservedCore(Core):
     """Tells of the messages that it has parsed."""
 
     observer: Observer
+    _short_cut = False
 
     def go_on(self, more: Callable[[], bool] | None = None) -> None:
         before = len(self.events)
