@@ -163,19 +163,15 @@ class LargePayload:
     Parameters:
         length: of the payload.
         beginning: what has been received of it.
-        proven: so many bytes the peer has sent in one frame before, and may have room for at
-            once again: growing moves what is there, where memory is not free behind it.
     """
 
     __slots__ = ("_content", "_end", "_room", "length")
 
-    def __init__(self, length: int, beginning: memoryview, proven: int = 0) -> None:
-        room = min(length, proven)
-        _malloc.reuse(room)
+    def __init__(self, length: int, beginning: memoryview) -> None:
+        _malloc.reuse(0)
         self.length = length
-        self._content = BytesIO(bytes(room))
-        self._end = self._content.write(beginning)
-        self._room = max(room, self._end)
+        self._content = BytesIO()
+        self._room = self._end = self._content.write(beginning)
 
     @property
     def missing(self) -> int:

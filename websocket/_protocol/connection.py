@@ -121,7 +121,6 @@ class Connection(SendingHalf):
         self._checked = 0  # bytes of an incomplete text frame that were checked already
         # The payload of a large frame goes past the buffer.
         self._large: LargePayload | None = None
-        self._proven = 0  # bytes of the largest that has come
         # One that goes to its message part by part: so much of it is to come.
         self._left = 0
 
@@ -172,7 +171,13 @@ class Connection(SendingHalf):
         else:
             buffer = self.buffer
             buffer.wrote(count)
-            if self.scans and self._header is None and not self._messages.opcode and not self.ended:
+            if (
+                self._short_cut
+                and self.scans
+                and self._header is None
+                and not self._messages.opcode
+                and not self.ended
+            ):
                 # ``_parse`` would do the same. Most reads have no more than this to do, and
                 # for small messages each call counts.
                 buffer.start, messages = scan(
@@ -361,7 +366,7 @@ class Connection(SendingHalf):
                 return None
             if incomplete and header.length > LARGE:
                 with memoryview(buffer.data) as view, view[buffer.start : buffer.end] as part:
-                    self._large = LargePayload(header.length, part, self._proven)
+                    self._large = LargePayload(header.length, part)
                 buffer.start = buffer.end
         payload = self._take_payload(header)
         if payload is None:
@@ -377,7 +382,6 @@ class Connection(SendingHalf):
             if self._large.missing:
                 return None
             payload = self._large.take()
-            self._proven = max(self._proven, header.length)
             self._large = None
             return payload if header.mask_key is None else mask(header.mask_key, payload)
         stop = buffer.start + header.length
