@@ -23,6 +23,7 @@ from wire import frame
 
 from websocket import aio
 from websocket._protocol.connection import Connection as Core
+from websocket._protocol.connection import Role
 from websocket.aio._driver import Driver
 from websocket.aio._options import settle
 from websocket.aio._transport import SocketTransport
@@ -356,6 +357,52 @@ class TestOwnTransport:
 
         with Server(echo) as server:
             run(main())
+
+    @pytest.mark.parametrize("kind", [bytes, bytearray, str])
+    def test_large_messages_are_made_when_there_is_room(self, run: Any, kind: Any) -> None:
+        """They come whole and in order, though the program goes on and changes its buffer."""
+        size = 5_000_000
+        block: Any = kind(bytes(range(256)) * (size // 256)) if kind is not str else "x€" * size
+        expected = block.encode() if kind is str else bytes(block)
+
+        async def main() -> None:
+            with pair() as (ours, theirs):
+                driver = Driver(Core(), settle({}), lambda count: None)
+                SocketTransport(asyncio.get_running_loop(), ours, driver)
+                driver.send(1, "first")
+                driver.send(2 if kind is not str else 1, block)
+                waiting = driver.transport.get_write_buffer_size()
+                assert driver.blocked
+                assert waiting > 1_000_000
+                driver.send(9, b"ping")
+                driver.send(2, b"last")
+                if kind is bytearray:
+                    block[:] = bytes(len(block))
+                peer = Core(Role.SERVER, max_size=None)
+                while len(peer.events) < 4:
+                    peer.feed(await asyncio.get_running_loop().sock_recv(theirs, 1 << 20))
+                first, large, _, last = peer.events
+                assert (first, last) == ("first", b"last")
+                assert (large.encode() if kind is str else large) == expected
+                assert driver.bytes_sent == peer.counts.bytes_received
+                driver.transport.abort()
+                while not driver.closed:
+                    await asyncio.sleep(0)
+
+        run(main())
+
+    def test_nothing_is_nothing(self, run: Any) -> None:
+        async def main() -> None:
+            with pair() as (ours, theirs):
+                log = Log()
+                await own(ours, log)
+                log.transport.write(b"x" * 1_000_000)
+                log.transport.write(b"")
+                log.transport.close()
+                assert len(await take(theirs, 2_000_000)) == 1_000_000
+                assert await log.lost is None
+
+        run(main())
 
     @pytest.mark.parametrize("face", ["awaited", "listener"])
     def test_a_loop_that_cannot_watch_sockets(self, face: str) -> None:

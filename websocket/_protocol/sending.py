@@ -43,6 +43,42 @@ LARGE: Final = READ_SIZE // 4
 _WRITE_SIZE: Final = 64 * 1024
 
 
+class FrameParts:
+    """The bytes of a large frame, made and handed over part by part.
+
+    Parameters:
+        header: of the frame, with its mask key.
+        payload: what is masked, a part at a time.
+        key: the mask key, None for none.
+
+    Attributes:
+        left: how many bytes are still to come.
+        fixed: whether the payload can't change in the meantime.
+    """
+
+    __slots__ = ("_header", "_key", "_payload", "fixed", "left")
+
+    def __init__(self, header: bytes, payload: memoryview, key: bytes | None) -> None:
+        self._header = header
+        self._payload = payload
+        self._key = key
+        self.fixed = type(payload.obj) is bytes
+        self.left = len(header) + len(payload)
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        if not self.left:
+            raise StopIteration
+        header, self._header = self._header, b""
+        start = len(self._payload) - (self.left - len(header))
+        part = self._payload[start : start + _WRITE_SIZE]
+        data = header + (bytes(part) if self._key is None else mask(self._key, part))
+        self.left -= len(data)
+        return data
+
+
 class OutgoingMessage:
     """A message that is sent in pieces (section 5.4): what the frame of each one carries."""
 
@@ -150,7 +186,8 @@ class SendingHalf:
         return frame
 
     def encode_parts(self, opcode: int, payload: Payload) -> Iterator[bytes]:
-        """``encode`` in parts, so that no copy of all of a large payload is made.
+        """``encode`` in parts, so that no copy of all of a large payload is made: as
+        ``FrameParts`` where there is more than one.
 
         What ``check`` raises is raised here, before anything is sent.
         """
@@ -159,9 +196,9 @@ class SendingHalf:
             return iter((self._encode(first, data),))
         view = memoryview(_utf8(data) if isinstance(data, str) else data)
         if not self.masks:
-            return _parts(frame_header(first, len(view), 0), view, None)
+            return FrameParts(frame_header(first, len(view), 0), view, None)
         key = mask_key()
-        return _parts(frame_header(first, len(view), MASKED) + key, view, key)
+        return FrameParts(frame_header(first, len(view), MASKED) + key, view, key)
 
     def encode_many(self, messages: Iterable[Payload]) -> Iterator[tuple[bytes, int]]:
         """The frames of messages, many at a time, and how many they are.
@@ -282,14 +319,6 @@ class SendingHalf:
         if not self.sendable:
             return b""
         return self.encode(OP_CLOSE, payload)
-
-
-def _parts(header: bytes, payload: memoryview, key: bytes | None) -> Iterator[bytes]:
-    part = payload[:_WRITE_SIZE]
-    yield header + (bytes(part) if key is None else mask(key, part))
-    for start in range(_WRITE_SIZE, len(payload), _WRITE_SIZE):
-        part = payload[start : start + _WRITE_SIZE]
-        yield bytes(part) if key is None else mask(key, part)
 
 
 def as_bytes(payload: object) -> bytes | bytearray | memoryview:

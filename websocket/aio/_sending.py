@@ -9,7 +9,7 @@ from typing import Any
 from .._accel import encode_masked, mask_key
 from .._protocol.connection import Connection as Core
 from .._protocol.frames import FIN, OP_BINARY, OP_CLOSE, OP_PING, OP_PONG, OP_TEXT
-from .._protocol.sending import LARGE, Payload, not_encodable
+from .._protocol.sending import LARGE, FrameParts, Payload, not_encodable
 from .._socket import last_sent_at
 from .._stats import Stats, stats_of
 from ._options import Settings
@@ -36,6 +36,7 @@ class SendingProtocol(asyncio.BufferedProtocol):
         "_full",
         "_owed",
         "_write_limit",
+        "_write_parts",
         "blocked",
         "bytes_sent",
         "closed",
@@ -69,12 +70,14 @@ class SendingProtocol(asyncio.BufferedProtocol):
         self.senders = Waiters(self.loop)
         self.bytes_sent = self.messages_sent = 0
         self._write_limit = settings.write_limit
+        self._write_parts: Callable[[FrameParts], None] | None = None
 
     # What asyncio calls
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport
         self.transport.set_write_buffer_limits(*self._write_limit)
+        self._write_parts = getattr(transport, "write_parts", None)
 
     def pause_writing(self) -> None:
         self._full = self.blocked = True
@@ -125,8 +128,13 @@ class SendingProtocol(asyncio.BufferedProtocol):
             self.transport.write(frame)
             self.bytes_sent += len(frame)
         else:
-            for part in core.encode_parts(opcode, payload):
-                self.write(part)
+            parts = core.encode_parts(opcode, payload)
+            if isinstance(parts, FrameParts) and parts.fixed and self._write_parts is not None:
+                self.bytes_sent += parts.left
+                self._write_parts(parts)
+            else:
+                for part in parts:
+                    self.write(part)
             if opcode >= OP_CLOSE:
                 core.counts.sent(opcode)
 

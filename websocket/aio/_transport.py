@@ -14,13 +14,16 @@ import warnings
 from collections import deque
 from collections.abc import Callable
 from functools import partial
-from itertools import islice
-from typing import Any, Final
+from itertools import islice, takewhile
+from typing import Any, Final, cast
 
 from .._accel import send_bytes
+from .._protocol.sending import FrameParts
 
-# What one system call is handed at most; systems refuse more than 1024.
+# What one system call is handed at most (systems refuse more than 1024), and how many of them
+# follow one another.
 _MOST_BUFFERS: Final = 64
+_MOST_WRITES: Final = 16
 
 _HIGH: Final = 64 * 1024
 
@@ -72,7 +75,7 @@ class SocketTransport(asyncio.Transport):
         self._send: Callable[[Any], int] = sock.send
         if self._plain:
             self._send = partial(send_bytes, self._fd)
-        self._pending: deque[memoryview] = deque()
+        self._pending: deque[memoryview | FrameParts] = deque()
         self._pending_size = 0
         self._high, self._low = _HIGH, _HIGH // 4
         self._full = False
@@ -173,27 +176,40 @@ class SocketTransport(asyncio.Transport):
                 return
             data = memoryview(data)[sent:]
             self._loop.add_writer(self._fd, self._writable)
-        self._pending.append(memoryview(data))
-        self._pending_size += len(data)
+        self._wait_with(memoryview(data), len(data))
+
+    def write_parts(self, parts: FrameParts) -> None:
+        """``write`` of bytes that are made when there is room for them."""
+        while parts.left and not self._pending and not self._closing:
+            self.write(next(parts))
+        if parts.left and self._pending:
+            self._wait_with(parts, parts.left)
+
+    def _wait_with(self, data: memoryview | FrameParts, size: int) -> None:
+        """Something more has to wait for room."""
+        if not size:
+            return
+        self._pending.append(data)
+        self._pending_size += size
         if self._pending_size > self._high and not self._full:
             self._full = True
             self._protocol.pause_writing()
 
     def _writable(self) -> None:
-        pending = self._pending
         try:
-            sent = self._sock.sendmsg(islice(pending, _MOST_BUFFERS))
+            # Not for ever: others have a right to their turn.
+            for _ in range(_MOST_WRITES):
+                buffers = self._next_buffers()
+                sent = self._sock.sendmsg(buffers)
+                self._sent(sent)
+                if not self._pending or sent < sum(map(len, buffers)):
+                    break
         except (BlockingIOError, InterruptedError):
-            return
+            pass
         except OSError as error:
             self._fail(error)
             return
-        self._pending_size -= sent
-        while pending and sent >= len(pending[0]):
-            sent -= len(pending.popleft())
-        if sent:
-            pending[0] = pending[0][sent:]
-        if not pending:
+        if not self._pending:
             self._loop.remove_writer(self._fd)
             if self._closing:
                 self._finish(None)
@@ -201,6 +217,30 @@ class SocketTransport(asyncio.Transport):
         if self._full and self._pending_size <= self._low:
             self._full = False
             self._protocol.resume_writing()
+
+    def _next_buffers(self) -> list[memoryview]:
+        """What is to be sent next, at least a byte of it."""
+        pending = self._pending
+        first = pending[0]
+        if isinstance(first, memoryview):
+            ready = takewhile(lambda data: isinstance(data, memoryview), pending)
+            return cast("list[memoryview]", list(islice(ready, _MOST_BUFFERS)))
+        part = memoryview(next(first))
+        if not first.left:
+            pending.popleft()
+        pending.appendleft(part)
+        return [part]
+
+    def _sent(self, count: int) -> None:
+        """So many of the bytes of the last ``_next_buffers`` have been sent."""
+        pending = self._pending
+        self._pending_size -= count
+        while count:
+            first = cast("memoryview", pending.popleft())
+            if count < len(first):
+                pending.appendleft(first[count:])
+                return
+            count -= len(first)
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
         if high is None:
