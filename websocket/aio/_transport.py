@@ -75,7 +75,8 @@ class SocketTransport(asyncio.Transport):
         self._send: Callable[[Any], int] = sock.send
         if self._plain:
             self._send = partial(send_bytes, self._fd)
-        self._pending: deque[memoryview | FrameParts] = deque()
+        # What waits for room; a queue costs memory, and most connections never need one.
+        self._pending: deque[memoryview | FrameParts] | None = None
         self._pending_size = 0
         self._high, self._low = _HIGH, _HIGH // 4
         self._full = False
@@ -189,6 +190,8 @@ class SocketTransport(asyncio.Transport):
         """Something more has to wait for room."""
         if not size:
             return
+        if not self._pending:
+            self._pending = deque()
         self._pending.append(data)
         self._pending_size += size
         if self._pending_size > self._high and not self._full:
@@ -210,6 +213,7 @@ class SocketTransport(asyncio.Transport):
             self._fail(error)
             return
         if not self._pending:
+            self._pending = None
             self._loop.remove_writer(self._fd)
             if self._closing:
                 self._finish(None)
@@ -221,6 +225,7 @@ class SocketTransport(asyncio.Transport):
     def _next_buffers(self) -> list[memoryview]:
         """What is to be sent next, at least a byte of it."""
         pending = self._pending
+        assert pending
         first = pending[0]
         if isinstance(first, memoryview):
             ready = takewhile(lambda data: isinstance(data, memoryview), pending)
@@ -234,6 +239,7 @@ class SocketTransport(asyncio.Transport):
     def _sent(self, count: int) -> None:
         """So many of the bytes of the last ``_next_buffers`` have been sent."""
         pending = self._pending
+        assert pending
         self._pending_size -= count
         while count:
             first = cast("memoryview", pending.popleft())
@@ -283,7 +289,7 @@ class SocketTransport(asyncio.Transport):
 
     def _fail(self, error: Exception | None) -> None:
         if self._pending:
-            self._pending.clear()
+            self._pending = None
             self._pending_size = 0
             self._loop.remove_writer(self._fd)
         elif self._closing:
