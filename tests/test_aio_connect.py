@@ -206,6 +206,74 @@ def test_a_pinned_certificate(certificates: Certificates) -> None:
         run(greet(server.url, sslopt=sslopt))
 
 
+def whether_resumed(url: str, **options: Any) -> bool:
+    async def main() -> bool:
+        async with aio.connect(url, **options) as ws:
+            await ws.send("hello")
+            assert await ws.recv() == "hello"
+            resumed: bool = ws.get_extra_info("ssl_object").session_reused
+            return resumed
+
+    result: bool = run(main())
+    return result
+
+
+def test_a_session_is_resumed_with_a_context_of_the_programs(certificates: Certificates) -> None:
+    context = certificates.client
+    with Server(ssl_context=certificates.server) as server:
+        assert [whether_resumed(server.url, ssl=context) for _ in range(3)] == [False, True, True]
+        # What is checked has changed.
+        context.check_hostname = False
+        assert whether_resumed(server.url, ssl=context) is False
+
+
+def test_a_context_that_judges_by_itself_sees_each_handshake_whole(
+    certificates: Certificates,
+) -> None:
+    class Own(ssl.SSLContext):
+        pass
+
+    context = Own(ssl.PROTOCOL_TLS_CLIENT)
+    context.load_verify_locations(certificates.ca_file)
+    with Server(ssl_context=certificates.server) as server:
+        assert [whether_resumed(server.url, ssl=context) for _ in range(2)] == [False, False]
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "http",
+        pytest.param(
+            "https",
+            marks=pytest.mark.skipif(
+                sys.version_info < (3, 11), reason="asyncio has no TLS inside of TLS"
+            ),
+        ),
+    ],
+)
+def test_a_session_is_resumed_through_a_proxy(kind: str, certificates: Certificates) -> None:
+    options: dict[str, Any] = {
+        "ssl": certificates.client,
+        "proxy_sslopt": {"ca_certs": certificates.ca_file},
+    }
+    with (
+        Server(ssl_context=certificates.server) as server,
+        connect_proxy(tls=certificates.server if kind == "https" else None) as proxy,
+    ):
+        options["proxy"] = f"{kind}://localhost:{proxy.port}"
+        assert [whether_resumed(server.url, **options) for _ in range(2)] == [False, True]
+
+
+def test_a_session_that_the_server_does_not_know(certificates: Certificates) -> None:
+    context = certificates.client
+    with Server(ssl_context=certificates.server) as server:
+        whether_resumed(server.url, ssl=context)
+    another = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    another.load_cert_chain(certificates.server_file)
+    with Server(ssl_context=another) as other:
+        assert [whether_resumed(other.url, ssl=context) for _ in range(2)] == [False, True]
+
+
 @pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="no Unix sockets on this platform")
 def test_a_unix_socket_by_its_url(tmp_path: Path) -> None:
     path = str(tmp_path / "socket")

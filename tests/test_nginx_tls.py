@@ -17,15 +17,18 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from support.loops import loop_makers, run_on
 from support.reverse_proxies import nginx, plain_server, recipe, tls_server
 
 import websocket
-from websocket import _tls_cache
+from websocket import _tls_cache, aio
 from websocket.testing import Server
 
 DEADLINE = 20.0
 NOW = datetime.datetime.now(datetime.timezone.utc)
 DAY = datetime.timedelta(days=1)
+
+LOOPS = loop_makers()
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="nginx is a Unix daemon")
 
@@ -273,6 +276,34 @@ def test_a_session_is_resumed(site: Site, version: str, monkeypatch: pytest.Monk
         assert ws.sock.session_reused is (round_number > 0)
         assert ws.sock.getpeercert()["subjectAltName"]
         ws.close()
+
+
+@pytest.mark.parametrize("version", ["TLS 1.2", "TLS 1.3"])
+@pytest.mark.parametrize("loop", LOOPS)
+def test_asyncio_resumes_the_same_sessions(
+    site: Site, version: str, loop: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_tls_cache, "_sessions", weakref.WeakKeyDictionary())
+    name = f"ECDSA, {version}"
+
+    async def main(fingerprint: str) -> Any:
+        sslopt = {"ca_certs": site.ca_file, "fingerprint": fingerprint}
+        async with aio.connect(f"wss://localhost:{site.ports[name]}/", sslopt=sslopt) as ws:
+            await ws.send("hello")
+            assert await ws.recv() == "hello"
+            assert type(ws.get_extra_info("sslcontext")) is ssl.SSLContext
+            tls = ws.get_extra_info("ssl_object")
+            assert tls.getpeercert()["subjectAltName"]
+            return tls.session_reused
+
+    pin = site.fingerprints[name]
+    resumed = [run_on(LOOPS[loop], main(pin), DEADLINE) for _ in range(3)]
+    assert resumed == [False, True, True]
+    ws = connect(site, name, fingerprint=pin)
+    assert ws.sock.session_reused is True
+    ws.close()
+    with pytest.raises(ssl.SSLCertVerificationError, match="another fingerprint"):
+        run_on(LOOPS[loop], main("0" * 64), DEADLINE)
 
 
 @pytest.mark.parametrize("version", ["TLS 1.2", "TLS 1.3"])

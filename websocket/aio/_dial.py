@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from .. import _logging, _tls
+from .. import _logging, _tls, _tls_cache
 from .._dial import Dialing, _first_of, _prepared, _set_own, _show
 from .._exceptions import (
     WebSocketArgumentException,
@@ -105,14 +105,48 @@ async def _adopt(sock: Any, *, tls: bool = False) -> Exchange:
     return exchange
 
 
+class _Resuming:
+    """Stands for a context in ``start_tls``, which has no parameter for a session to resume.
+
+    It can't be a subclass's instance: OpenSSL resumes a session with its own context only.
+    """
+
+    def __init__(self, context: ssl.SSLContext, session: Any) -> None:
+        self._context = context
+        self._session = session
+
+    # Event loops take nothing that ``isinstance`` does not take for a context.
+    @property  # type: ignore[misc]
+    def __class__(self) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        return ssl.SSLContext
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._context, name)
+
+    def wrap_bio(
+        self,
+        incoming: ssl.MemoryBIO,
+        outgoing: ssl.MemoryBIO,
+        server_side: bool = False,
+        server_hostname: str | None = None,
+    ) -> ssl.SSLObject:
+        return self._context.wrap_bio(
+            incoming, outgoing, server_side, server_hostname, self._session
+        )
+
+
 async def _start_tls(exchange: Exchange, settings: _tls.Settings, deadline: Deadline) -> None:
+    context, name = settings.context, settings.server_hostname
+    session = _tls_cache.take_session(context, name)
+    if session is not None:
+        context = _Resuming(context, session)
     try:
-        await exchange.start_tls(settings.context, settings.server_hostname, deadline.remaining())
+        await exchange.start_tls(context, name, deadline.remaining())
         _tls._check_fingerprint(exchange.transport.get_extra_info("ssl_object"), settings)
     except BaseException as error:
         exchange.transport.abort()
         if isinstance(error, (SSLError, ConnectionError)):
-            explained(error, settings.server_hostname, settings.option)
+            explained(error, name, settings.option)
         if isinstance(error, TypeError):
             raise WebSocketException(
                 "asyncio of this Python can't run TLS inside of TLS, as an HTTPS proxy needs it"

@@ -73,7 +73,12 @@ class Endpoint:
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         """What the transport knows, see ``asyncio.BaseTransport.get_extra_info``."""
-        return self._driver.transport.get_extra_info(name, default)
+        transport = self._driver.transport
+        if name == "sslcontext":
+            # The transport may have been given a stand-in.
+            tls = transport.get_extra_info("ssl_object")
+            return default if tls is None else tls.context
+        return transport.get_extra_info(name, default)
 
     # How it goes
 

@@ -13,6 +13,7 @@ from .._open import Destination
 from .._protocol.handshake import ClientRequest
 from .._protocol.http11 import ResponseHead
 from .._socket import Deadline
+from .._tls_cache import keep_session
 from ._dial import dial
 from ._driver import Driver
 from ._exchange import Exchange
@@ -58,6 +59,7 @@ async def open_connection(url: str, settings: Settings) -> Opened:
                 head = await _read_head(opening, exchange)
             response = await _judge(opening, exchange, head, deadline)
             if not there.redirected(response):
+                keep_session(exchange.transport.get_extra_info("ssl_object"))
                 return Opened(opening.request, response, exchange)
             exchange.transport.abort()
         except BaseException:
