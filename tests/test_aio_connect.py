@@ -33,6 +33,8 @@ from websocket import (
     WebSocketTimeoutException,
     aio,
 )
+from websocket._socket import Deadline
+from websocket.aio._timeout import before
 from websocket.testing import Refusal, Server, ServerConnection
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
@@ -121,6 +123,18 @@ def test_the_default_timeout_counts(default_timeout: None) -> None:
     expected = pytest.raises(WebSocketTimeoutException, match=r"0\.2 seconds")
     with silent as server, expected:
         run(greet(f"ws://127.0.0.1:{server.port}/"))
+
+
+def test_a_timer_that_runs_before_the_clock_is_there() -> None:
+    async def main() -> None:
+        with pytest.raises(WebSocketTimeoutException, match=r"0\.01 seconds"):
+            async with before(Deadline(0.01, clock=lambda: 0.0)):
+                await asyncio.sleep(DEADLINE)
+        with pytest.raises(TimeoutError, match="a program's own"):
+            async with before(Deadline(DEADLINE)):
+                raise TimeoutError("a program's own")
+
+    run(main())
 
 
 # --- dialling

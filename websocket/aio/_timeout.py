@@ -24,6 +24,10 @@ else:
             self._timer: asyncio.TimerHandle | None = None
             self._over = False
 
+        def expired(self) -> bool:
+            """Whether the time has passed."""
+            return self._over
+
         async def __aenter__(self) -> None:
             task = asyncio.current_task()
             if self._seconds is not None and task is not None:
@@ -53,11 +57,13 @@ async def before(deadline: Deadline) -> AsyncGenerator[None]:
     Raises:
         WebSocketTimeoutException: it has.
     """
+    scope = timeout(deadline.left())
     try:
-        async with timeout(deadline.left()):
+        async with scope:
             yield
     except TimeoutError as error:
-        # An errno is the kernel's: it has given an address up.
-        if error.errno is not None or not deadline.expired:
+        # An errno is the kernel's: it has given an address up. The deadline's own clock may not
+        # be there yet, as a loop's timers may run a millisecond early.
+        if error.errno is not None or not scope.expired():
             raise
         raise deadline.error() from error
