@@ -5,24 +5,29 @@ from __future__ import annotations
 import contextlib
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytest
-from conftest import DEADLINE, wait_until_in
+from conftest import DEADLINE, Certificates, wait_until_in
 from loopback import serve, unused_port, wait_for_end
 from test_http import black_hole
 
 import websocket
 from websocket import WebSocketApp, WebSocketConnectionClosedException
 from websocket._call_off import CallOff
+from websocket.testing import Server
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
 
 PROMPT = DEADLINE / 2
+PACKAGE = str(Path(websocket.__file__).parent)
 Options = dict[str, Any]
 
 
@@ -177,6 +182,157 @@ def test_closing_while_a_lost_connection_is_dialled_again() -> None:
         app = WebSocketApp(lambda: next(urls))
         with closer("_wait", threading.current_thread(), app.close):
             assert app.run_forever(reconnect=policy) is False
+
+
+# --- close() of the connection itself ------------------------------------------------------
+
+
+WAYS_TO_END = {
+    "close": websocket.WebSocket.close,
+    "shutdown": websocket.WebSocket.shutdown,
+    "abort": websocket.WebSocket.abort,
+}
+
+
+@pytest.mark.parametrize("end", WAYS_TO_END.values(), ids=WAYS_TO_END.keys())
+def test_ending_a_connection_ends_the_step(
+    step: tuple[str, Options, str], end: Callable[[websocket.WebSocket], None]
+) -> None:
+    url, options, function = step
+    ws = websocket.WebSocket()
+    with (
+        closer(function, threading.current_thread(), lambda: end(ws)),
+        pytest.raises(WebSocketConnectionClosedException, match=r"^Closed while connecting\.$"),
+    ):
+        ws.connect(url, **options)
+    assert not ws.connected
+    assert ws.sock is None
+
+
+@pytest.mark.parametrize("scheme", ["ws", "wss"])
+@pytest.mark.parametrize(
+    ("head", "function"),
+    [(b"", "_read_head"), (b"HTTP/1.1 401 No\r\nContent-Length: 9\r\n\r\n", "_refused")],
+    ids=["head", "body of a refusal"],
+)
+def test_closing_ends_the_opening_handshake(
+    certificates: Certificates, scheme: str, head: bytes, function: str
+) -> None:
+    """No time is given to the server, unlike an app's close(): nobody waits for its answer."""
+
+    def handler(sock: socket.socket) -> None:
+        if scheme == "wss":
+            sock = certificates.server.wrap_socket(sock, server_side=True)
+        with sock:
+            sock.sendall(head)
+            wait_for_end(sock)
+
+    ws = websocket.WebSocket(sslopt={"ca_certs": certificates.ca_file})
+    with (
+        serve(handler) as server,
+        closer(function, threading.current_thread(), lambda: ws.close(timeout=60)),
+        pytest.raises(websocket.WebSocketException) as caught,
+    ):
+        ws.connect(f"{scheme}://localhost:{server.port}/")
+    assert isinstance(caught.value, WebSocketConnectionClosedException)
+    assert str(caught.value) == "Closed while connecting."
+
+
+@pytest.mark.parametrize(
+    ("scheme", "way"), [("ws", "close"), ("ws", "shutdown"), ("ws", "abort"), ("wss", "close")]
+)
+def test_ending_a_connection_between_the_steps(
+    certificates: Certificates, scheme: str, way: str
+) -> None:
+    """At each function that connect() enters, the connection is ended: so early that nothing
+    has begun, between two steps, or so late that connect() has done its work."""
+    context = certificates.server if scheme == "wss" else None
+    sslopt = {"context": certificates.client}
+    with Server(ssl_context=context) as server:
+        entered = 0
+        outcomes: set[str] = set()
+        while True:
+            ws = websocket.WebSocket(sslopt=sslopt)
+            moment = AtCall(entered, partial(WAYS_TO_END[way], ws))
+            outcome = "connected"
+            try:
+                with moment:
+                    ws.connect(server.url, timeout=DEADLINE)
+            except WebSocketConnectionClosedException as error:
+                outcome = str(error)
+            outcomes.add(outcome)
+            if not moment.came:
+                break
+            # What was opened all the same is closed, or at its end.
+            with pytest.raises(WebSocketConnectionClosedException):
+                ws.recv(timeout=DEADLINE)
+            assert not ws.connected
+            assert ws.sock is None
+            # Over TLS, the answer's head is read byte by byte, which takes many calls.
+            entered += 1 if scheme == "ws" else 11
+        ws.close()
+    assert outcomes == {"connected", "Closed while connecting."}
+    assert entered > 50
+
+
+class AtCall:
+    """Does something as soon as connect() has begun and has entered so many functions."""
+
+    def __init__(self, number: int, action: Callable[[], object]) -> None:
+        self.came = False
+        self._begun = False
+        self._left = number
+        self._action = action
+
+    def _entered(self, frame: FrameType, event: str, _: Any) -> None:
+        if event != "call" or self.came or not frame.f_code.co_filename.startswith(PACKAGE):
+            return
+        self._begun = self._begun or frame.f_code.co_name == "open_connection"
+        if self._begun and self._left == 0:
+            self.came = True
+            self._action()
+        self._left -= self._begun
+
+    def __enter__(self) -> None:
+        sys.setprofile(self._entered)
+
+    def __exit__(self, *_: object) -> None:
+        sys.setprofile(None)
+
+
+def test_closing_an_apps_connection_while_it_is_dialled() -> None:
+    """As with a connection that is open: it is the program's doing, so nothing is reported and
+    nothing is dialled again."""
+    seen: list[Any] = []
+    with black_hole() as port:
+        app = WebSocketApp(
+            f"ws://127.0.0.1:{port}/",
+            on_error=lambda app, error: seen.append(error),
+            on_close=lambda app, *args: seen.append(args),
+        )
+
+        def close() -> None:
+            assert app.sock is not None
+            app.sock.close()
+
+        with closer("_wait", threading.current_thread(), close):
+            assert app.run_forever(reconnect=60) is False
+    assert seen == [(None, None)]
+
+
+def test_a_connection_that_was_called_off_can_connect_again() -> None:
+    ws = websocket.WebSocket()
+    with (
+        black_hole() as port,
+        closer("_wait", threading.current_thread(), ws.close),
+        pytest.raises(WebSocketConnectionClosedException),
+    ):
+        ws.connect(f"ws://127.0.0.1:{port}/")
+    with Server() as server:
+        ws.connect(server.url, timeout=DEADLINE)
+        ws.send("hello")
+        assert ws.recv() == "hello"
+        ws.close()
 
 
 # --- Ctrl-C --------------------------------------------------------------------------------

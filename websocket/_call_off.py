@@ -11,10 +11,12 @@ import socket
 import threading
 from collections.abc import Callable, Generator
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from ._exceptions import WebSocketConnectionClosedException
 from ._socket import shut_down
+
+_MESSAGE: Final = "Closed while connecting."
 
 
 class CallOff:
@@ -68,7 +70,12 @@ class CallOff:
     def check(self) -> None:
         """Raise if the operation was called off."""
         if self.called:
-            raise WebSocketConnectionClosedException("Closed while connecting.")
+            raise WebSocketConnectionClosedException(_MESSAGE)
+
+    def explain(self, error: Exception) -> None:
+        """Raise in the place of what a step made of its being ended."""
+        if self.called and error.args != (_MESSAGE,):
+            raise WebSocketConnectionClosedException(_MESSAGE) from error
 
     def done(self) -> None:
         """The step is over."""

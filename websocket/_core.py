@@ -34,6 +34,7 @@ from ._abnf import (  # noqa: F401
     frame_buffer,
     frame_of,
 )
+from ._call_off import CallOff
 from ._exceptions import (
     WebSocketConnectionClosedException,
     WebSocketProtocolException,
@@ -127,6 +128,7 @@ class WebSocket:
         self._direct_in = self._direct_out = False
         self._events: Sequence[Event] = ()  # the core's, where they may be taken directly
         self._deadline: Deadline | None = None
+        self._connecting: CallOff | None = None
 
     # Connecting
 
@@ -171,6 +173,8 @@ class WebSocket:
             WebSocketBadStatusException: the server refused (status, headers and body are in
                 the exception).
             WebSocketHandshakeException: the server's answer is no opening handshake.
+            WebSocketConnectionClosedException: the server has ended the connection, or another
+                thread has called ``close``, ``shutdown`` or ``abort`` meanwhile.
         """
         self.shutdown()
         if "sockopt" in options or "sslopt" in options:
@@ -184,14 +188,28 @@ class WebSocket:
             self.sock_opt.timeout = getdefaulttimeout()
         options.setdefault("compression", self.compression)
         options["deadline"] = deadline = Deadline(self.sock_opt.timeout)
-        # Not documented: for faces that call connecting off.
-        deadline.call_off = options.pop("call_off", None)
+        # Not documented: for faces that call connecting off themselves.
+        deadline.call_off = call_off = options.pop("call_off", None) or CallOff()
+        self._connecting = call_off
+        try:
+            self._open(url, options, call_off)
+        except Exception as error:
+            call_off.explain(error)
+            raise
+        finally:
+            call_off.done()
+            if self._connecting is call_off:
+                self._connecting = None
+
+    def _open(self, url: str, options: dict[str, Any], call_off: CallOff) -> None:
         sock, response = open_connection(url, self.sock_opt, options)
         try:
             self._codec = response.codec
             self.sock = sock
             self.handshake_response = response
             self.connected = True
+            # Who closes from now on finds the socket; who has closed before is heard here.
+            call_off.check()
             self.settimeout(self.sock_opt.timeout)
             if self._direct_in:
                 self._core.feed(response.rest)
@@ -732,7 +750,7 @@ class WebSocket:
         """Close the connection. Closing it again does nothing.
 
         Messages that arrive during the closing handshake are dropped. A thread that is
-        blocked in a receive comes back.
+        blocked in a receive comes back, and one that is still in ``connect``.
 
         Parameters:
             status: the close code: 1000 to 1003, 1007 to 1014 or 3000 to 4999, or None.
@@ -745,6 +763,7 @@ class WebSocket:
         """
         text = _normalize_close_reason(reason)
         close_payload(status, text)
+        self._call_off()
         stream = self._stream
         self.connected = False
         if stream is not None:
@@ -753,6 +772,7 @@ class WebSocket:
 
     def shutdown(self) -> None:
         """Close the socket at once, without a closing handshake."""
+        self._call_off()
         stream = self._stream
         self.connected = False
         if stream is not None:
@@ -761,8 +781,14 @@ class WebSocket:
 
     def abort(self) -> None:
         """End the connection without closing the socket: threads blocked in it come back."""
+        self._call_off()
         if self._stream is not None:
             self._stream.transport.shutdown()
+
+    def _call_off(self) -> None:
+        connecting = self._connecting
+        if connecting is not None:
+            connecting.call()
 
     def _forget(self, stream: Stream) -> None:
         self.connected = False

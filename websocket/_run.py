@@ -84,9 +84,9 @@ class Run:
             try:
                 self.ws.connect(url, call_off=self._connecting, **options)
             except Exception:
-                if self._close_request is None:
+                # The program wanted the end, here or of the socket, and this may be its doing.
+                if self._close_request is None and not self._connecting.called:
                     raise
-                # The program wanted the end, and this may be its doing.
                 self._settle()
                 return False
             finally:
