@@ -22,8 +22,8 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 from websocket import aio
+from websocket._protocol.accepting import build_response, check_request
 from websocket._protocol.connection import Connection, Role
-from websocket._protocol.handshake import build_response, check_request
 from websocket._protocol.http11 import RequestReader
 from websocket._protocol.messages import Close
 

@@ -26,7 +26,7 @@ from websocket._exceptions import (
 )
 from websocket._handshake import handshake, handshake_response, redirect_options
 from websocket._logging import enableTrace
-from websocket._protocol.handshake import build_response, check_request
+from websocket._protocol.accepting import build_response, check_request
 from websocket._protocol.http11 import RequestHead, RequestReader
 from websocket._protocol.uri import URL
 from websocket._socket import Deadline

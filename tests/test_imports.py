@@ -20,6 +20,7 @@ LEVELS = {
     "_auth": 2,
     "_call_off": 2,
     "_cookiejar": 2,
+    "_deadline": 2,
     "_dial": 2,
     "_dispatcher": 2,
     "_handshake": 2,

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from websocket._exceptions import WebSocketArgumentException, WebSocketHandshakeException
-from websocket._protocol import handshake
+from websocket._protocol import accepting, handshake
 from websocket._protocol.http11 import Headers, RequestHead, RequestReader, ResponseReader
 from websocket._protocol.http11 import ResponseHead as Head
 from websocket._protocol.uri import URL
@@ -367,10 +367,10 @@ class TestServerRole:
         return RequestHead(method, "/", version, Headers(pairs))
 
     def test_client_and_server_agree(self):
-        key = handshake.check_request(self.request())
+        key = accepting.check_request(self.request())
         assert key == KEY
         reader = ResponseReader()
-        reader.feed(handshake.build_response(key, "chat", [("A", "b")]))
+        reader.feed(accepting.build_response(key, "chat", [("A", "b")]))
         assert reader.head is not None
         assert reader.head.headers["a"] == "b"
         assert handshake.check_response(reader.head, KEY, ["chat"]) == "chat"
@@ -391,18 +391,18 @@ class TestServerRole:
     )
     def test_refused(self, changes, status):
         with pytest.raises(WebSocketHandshakeException) as info:
-            handshake.check_request(self.request(*changes))
+            accepting.check_request(self.request(*changes))
         assert info.value.status_code == status
 
     def test_method_and_version(self):
         for change, status in (({"method": "POST"}, 405), ({"version": "1.0"}, 505)):
             with pytest.raises(WebSocketHandshakeException) as info:
-                handshake.check_request(self.request(**change))
+                accepting.check_request(self.request(**change))
             assert info.value.status_code == status
 
     def test_refusal(self):
         reader = ResponseReader()
-        reader.feed(handshake.build_refusal(403, body=b"no", headers=[("A", "b")]))
+        reader.feed(accepting.build_refusal(403, body=b"no", headers=[("A", "b")]))
         assert reader.done
         assert reader.head is not None
         assert (reader.head.status, reader.head.reason) == (403, "Forbidden")
@@ -411,11 +411,11 @@ class TestServerRole:
 
     def test_refusal_for_the_version_names_it(self):
         reader = ResponseReader()
-        reader.feed(handshake.build_refusal(426))
+        reader.feed(accepting.build_refusal(426))
         assert reader.head is not None
         assert reader.head.headers["sec-websocket-version"] == "13"
         assert reader.head.headers["upgrade"] == "websocket"
 
     def test_refusal_with_own_reason(self):
-        assert handshake.build_refusal(599, "Nope").startswith(b"HTTP/1.1 599 Nope\r\n")
-        assert handshake.build_refusal(599).startswith(b"HTTP/1.1 599 \r\n")
+        assert accepting.build_refusal(599, "Nope").startswith(b"HTTP/1.1 599 Nope\r\n")
+        assert accepting.build_refusal(599).startswith(b"HTTP/1.1 599 \r\n")

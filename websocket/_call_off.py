@@ -1,7 +1,7 @@
 """Connecting, seen from other threads: how one of them ends it while it waits.
 
 ``_resolve``, ``_dial``, ``_http`` and ``_tls`` say before each step what would end it; the faces
-decide when. What a deadline is stands in ``_socket``.
+decide when. What a deadline is stands in ``_deadline``.
 """
 
 from __future__ import annotations

@@ -35,6 +35,7 @@ from ._abnf import (  # noqa: F401
     frame_of,
 )
 from ._call_off import CallOff
+from ._deadline import Deadline
 from ._exceptions import (
     WebSocketConnectionClosedException,
     WebSocketProtocolException,
@@ -51,7 +52,7 @@ from ._protocol.extensions import Codec, Extension
 from ._protocol.frames import FIN, OP_BINARY, OP_CLOSE, OP_PING, OP_PONG, OP_TEXT
 from ._protocol.messages import Close, Fragment, Frame, Ping, Pong
 from ._protocol.sending import Payload, close_payload
-from ._socket import DEFAULT_SOCKET_OPTION, Deadline, getdefaulttimeout, sock_opt  # noqa: F401
+from ._socket import DEFAULT_SOCKET_OPTION, getdefaulttimeout, sock_opt  # noqa: F401
 from ._ssl_compat import HAVE_CONTEXT_CHECK_HOSTNAME, HAVE_SSL, ssl  # noqa: F401
 from ._stats import Stats, stats_of
 from ._stream import Stream

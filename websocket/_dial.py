@@ -18,6 +18,7 @@ from itertools import pairwise
 from typing import Any, Final, cast
 
 from . import _logging
+from ._deadline import Deadline, check_timeout
 from ._exceptions import (
     WebSocketAddressException,
     WebSocketArgumentException,
@@ -25,7 +26,7 @@ from ._exceptions import (
 )
 from ._happy_eyeballs import Race, interleave
 from ._resolve import AddrInfo, lookup
-from ._socket import DEFAULT_SOCKET_OPTION, Deadline, add_note, check_timeout, wait_ready
+from ._socket import DEFAULT_SOCKET_OPTION, add_note, wait_ready
 
 _KEEPALIVE: Final = {
     "idle": ("TCP_KEEPIDLE", "TCP_KEEPALIVE"),

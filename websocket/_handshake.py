@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 
 from ._auth import authorization_for
 from ._cookiejar import SimpleCookieJar
+from ._deadline import Deadline
 from ._exceptions import (
     WebSocketBadStatusException,
     WebSocketConnectionClosedException,
@@ -43,7 +44,7 @@ from ._protocol.handshake import (
 )
 from ._protocol.http11 import Headers, ResponseHead, ResponseReader
 from ._protocol.uri import URL, pack_hostname
-from ._socket import DEFAULT_SOCKET_OPTION, Deadline, recv, send
+from ._socket import DEFAULT_SOCKET_OPTION, recv, send
 from ._ssl_compat import SSLError
 from ._tls_errors import explain
 from ._transport import is_tls

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from . import _logging, _tls
+from ._deadline import Deadline, check_timeout
 from ._dial import Dialing, connect_any, dial, dial_unix
 from ._exceptions import (
     WebSocketConnectionClosedException,
@@ -31,15 +32,7 @@ from ._protocol.tunnel import ConnectTunnel
 from ._protocol.uri import URL, pack_hostname
 from ._resolve import AddrInfo, lookup
 from ._route import Route, choose_proxy, plan, proxy_info
-from ._socket import (
-    DEFAULT_SOCKET_OPTION,
-    Deadline,
-    check_timeout,
-    recv,
-    recv_line,
-    send,
-    sock_opt,
-)
+from ._socket import DEFAULT_SOCKET_OPTION, recv, recv_line, send, sock_opt
 from ._ssl_compat import HAVE_CONTEXT_CHECK_HOSTNAME, HAVE_SSL
 from ._url import Proxy
 

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
+from ._deadline import Deadline
 from ._exceptions import (
     WebSocketArgumentException,
     WebSocketConnectionClosedException,
@@ -22,7 +23,6 @@ from ._protocol.connection import Event
 from ._protocol.frames import CLOSE_INTERNAL_ERROR, OP_BINARY, OP_TEXT
 from ._protocol.messages import Close, Piece
 from ._protocol.sending import Payload, as_bytes
-from ._socket import Deadline
 from ._stream import LINGER, Stream
 
 # Long enough to cost little per byte, short enough to keep memory small and others waiting

@@ -6,8 +6,8 @@ import threading
 import time
 from typing import TYPE_CHECKING, Final
 
+from ._deadline import Deadline
 from ._exceptions import WebSocketException
-from ._socket import Deadline
 
 if TYPE_CHECKING:
     from ._stream import Stream

@@ -15,6 +15,7 @@ from typing import Any
 
 from ._call_off import CallOff
 from ._core import WebSocket, create_connection
+from ._deadline import Deadline
 from ._dispatcher import Pause
 from ._exceptions import (
     WebSocketArgumentException,
@@ -29,7 +30,7 @@ from ._pinger import Pinger
 from ._protocol.frames import OP_BINARY, OP_CLOSE, OP_TEXT
 from ._protocol.sending import Payload, close_payload
 from ._reconnect import Attempts, Backoff, Reason, policy_of
-from ._socket import Deadline, getdefaulttimeout
+from ._socket import getdefaulttimeout
 from ._stats import Stats, Tally
 
 __all__ = ["Reconnecting", "reconnecting"]

@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterable
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar, cast
 
+from ._deadline import Deadline
 from ._exceptions import (
     WebSocketAddressException,
     WebSocketArgumentException,
     WebSocketTimeoutException,
 )
 from ._protocol.uri import ascii_hostname
-from ._socket import Deadline
 
 AddrInfo = tuple[Any, Any, int, str, Any]
 """What ``socket.getaddrinfo`` returns a list of."""

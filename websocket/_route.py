@@ -11,6 +11,7 @@ from ipaddress import AddressValueError, IPv6Address
 from typing import Any, NamedTuple
 
 from . import _tls
+from ._deadline import check_timeout
 from ._exceptions import (
     WebSocketArgumentException,
     WebSocketProxyException,
@@ -18,7 +19,6 @@ from ._exceptions import (
 )
 from ._protocol.tunnel import check_credentials
 from ._protocol.uri import URL, ascii_hostname
-from ._socket import check_timeout
 from ._url import PROXY_TYPES, Proxy, check_proxy_type, find_proxy, parse_proxy
 
 

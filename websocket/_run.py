@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from ._call_off import CallOff
 from ._core import WebSocket
+from ._deadline import Deadline
 from ._dispatcher import WrappedDispatcher
 from ._exceptions import (
     WebSocketConnectionClosedException,
@@ -28,7 +29,6 @@ from ._observe import tell_received
 from ._pinger import Pinger
 from ._protocol.frames import OP_BINARY, OP_CONT, OP_TEXT
 from ._protocol.messages import Close, Fragment, Ping, Pong
-from ._socket import Deadline
 from ._stream import LINGER
 
 if TYPE_CHECKING:

@@ -23,6 +23,7 @@ from types import TracebackType
 from typing import Any, Final, Protocol
 
 from ._accel import encode_masked
+from ._deadline import Deadline
 from ._exceptions import (
     WebSocketConnectionClosedException,
     WebSocketException,
@@ -35,7 +36,7 @@ from ._protocol.connection import Connection, Event, State
 from ._protocol.frames import FIN, OP_BINARY, OP_CLOSE, OP_PING, OP_PONG, OP_TEXT
 from ._protocol.messages import Close, Frame, Ping
 from ._protocol.sending import LARGE, Payload, close_payload, failure, not_encodable
-from ._socket import Deadline, last_sent_at
+from ._socket import last_sent_at
 from ._transport import transport_for
 
 # How long to wait for the peer to end the TCP connection after the closing handshake, which

@@ -18,13 +18,14 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from . import _logging, _tls_cache
+from ._deadline import Deadline
 from ._exceptions import (
     WebSocketArgumentException,
     WebSocketException,
     WebSocketTimeoutException,
 )
 from ._protocol.uri import ascii_hostname
-from ._socket import Deadline, wait_ready
+from ._socket import wait_ready
 from ._ssl_compat import HAVE_SSL, SSLError, SSLWantReadError, SSLWantWriteError, ssl
 from ._tls_errors import explained
 from ._transport import is_tls

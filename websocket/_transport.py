@@ -15,12 +15,13 @@ from collections.abc import Callable
 from selectors import EVENT_READ, EVENT_WRITE
 from typing import Any, Protocol
 
+from ._deadline import Deadline, check_timeout
 from ._exceptions import (
     WebSocketConnectionClosedException,
     WebSocketTimeoutException,
     WebSocketWouldBlockException,
 )
-from ._socket import Deadline, check_timeout, map_io_error, shut_down, wait_ready
+from ._socket import map_io_error, shut_down, wait_ready
 from ._ssl_compat import HAVE_SSL, SSLWantReadError, SSLWantWriteError, ssl
 
 _DONTWAIT = getattr(socket, "MSG_DONTWAIT", 0)

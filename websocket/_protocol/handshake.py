@@ -1,13 +1,13 @@
-"""The opening handshake, without I/O (RFC 6455 section 4): client and server role.
+"""The opening handshake in the client role, without I/O (RFC 6455 sections 4.1 and 4.4).
 
-Requests and responses are built and judged here; ``http11`` reads and writes their lines.
+Requests are built and responses judged here; ``http11`` reads and writes their lines. The other
+role is in ``accepting``, which takes from here what holds for both.
 """
 
 from __future__ import annotations
 
-import binascii
 import hashlib
-from base64 import b64decode, b64encode
+from base64 import b64encode
 from collections.abc import Iterable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, Final, NamedTuple
@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 from .._exceptions import WebSocketArgumentException, WebSocketHandshakeException
 from . import extensions as negotiation
 from .extensions import Codec, Extension, NegotiationError
-from .http11 import Headers, RequestHead, ResponseHead, check_field, is_token, render_head
+from .http11 import Headers, ResponseHead, check_field, is_token, render_head
 from .uri import URL, encode_resource
 
 VERSION: Final = 13
@@ -264,7 +264,7 @@ def check_response(
         _check_accept(head.headers, key)
         _check_extensions(head.headers, extensions_offered)
         return _agreed_subprotocol(head.headers, subprotocols or ())
-    except _Refusal as refusal:
+    except Refusal as refusal:
         raise WebSocketHandshakeException(
             str(refusal), status_code=head.status, resp_headers=head.headers, resp_body=body
         ) from None
@@ -335,72 +335,7 @@ def redirect_target(url: URL, head: ResponseHead) -> URL:
     )
 
 
-def check_request(head: RequestHead) -> str:
-    """Judge a client's opening handshake (section 4.2.1), in the server role.
-
-    Returns:
-        The client's ``Sec-WebSocket-Key``.
-
-    Raises:
-        WebSocketHandshakeException: ``status_code`` is the HTTP status to refuse it with.
-    """
-    try:
-        if head.method != "GET":
-            raise _Refusal(f"The method of the request is {head.method}, not GET.", 405)
-        if head.version != "1.1":
-            raise _Refusal(f"The request is HTTP/{head.version}, not HTTP/1.1.", 505)
-        if len(head.headers.get_all("host")) != 1:
-            raise _Refusal("The request must have exactly one Host header.", 400)
-        _check_tokens(head.headers, status=426)
-        if head.headers.get_all("sec-websocket-version") != [str(VERSION)]:
-            raise _Refusal(f"The request must name Sec-WebSocket-Version {VERSION}.", 426)
-        return _checked_key(head.headers.get_all("sec-websocket-key"))
-    except _Refusal as refusal:
-        raise WebSocketHandshakeException(
-            str(refusal), status_code=refusal.status, resp_headers=head.headers
-        ) from None
-
-
-def build_response(
-    key: str, subprotocol: str | None = None, headers: Iterable[tuple[str, str]] = ()
-) -> bytes:
-    """The 101 response that accepts ``key`` (section 4.2.2), in the server role."""
-    fields = [
-        ("Upgrade", "websocket"),
-        ("Connection", "Upgrade"),
-        ("Sec-WebSocket-Accept", accept_value(key)),
-    ]
-    if subprotocol is not None:
-        fields.append(("Sec-WebSocket-Protocol", subprotocol))
-    return render_head("HTTP/1.1 101 Switching Protocols", [*fields, *headers])
-
-
-def build_refusal(
-    status: int,
-    reason: str | None = None,
-    body: bytes = b"",
-    headers: Iterable[tuple[str, str]] = (),
-) -> bytes:
-    """A response that refuses an opening handshake, in the server role.
-
-    Args:
-        status: HTTP status, anything but 101.
-        reason: reason phrase; the usual one of ``status`` when None.
-        body: response body, sent with its Content-Length.
-        headers: further fields.
-    """
-    if reason is None:
-        known = status in HTTPStatus._value2member_map_
-        reason = HTTPStatus(status).phrase if known else ""
-    fields = [("Content-Length", str(len(body))), ("Connection", "close")]
-    if status == HTTPStatus.UPGRADE_REQUIRED:
-        # Section 4.4 asks for the version, RFC 9110 section 15.5.22 for the protocol.
-        fields[1] = ("Connection", "Upgrade, close")
-        fields += [("Upgrade", "websocket"), ("Sec-WebSocket-Version", str(VERSION))]
-    return render_head(f"HTTP/1.1 {status} {reason}", [*fields, *headers]) + body
-
-
-class _Refusal(Exception):
+class Refusal(Exception):
     """What is wrong with a head; converted in one place per role."""
 
     def __init__(self, sentence: str, status: int = 400):
@@ -410,29 +345,29 @@ class _Refusal(Exception):
 
 def _check_upgrade(status: int, version: str, headers: Headers) -> None:
     if status != HTTPStatus.SWITCHING_PROTOCOLS:
-        raise _Refusal(f"The server answered with status {status} instead of 101.")
+        raise Refusal(f"The server answered with status {status} instead of 101.")
     if version != "1.1":
-        raise _Refusal(f"The server answered in HTTP/{version}; WebSocket needs HTTP/1.1.")
-    _check_tokens(headers)
+        raise Refusal(f"The server answered in HTTP/{version}; WebSocket needs HTTP/1.1.")
+    check_tokens(headers)
 
 
-def _check_tokens(headers: Headers, status: int = 400) -> None:
+def check_tokens(headers: Headers, status: int = 400) -> None:
     """Sections 4.1 (items 2 and 3) and 4.2.1 (items 3 and 4)."""
     for name, token in (("Upgrade", "websocket"), ("Connection", "upgrade")):
         if token not in (value.lower() for value in headers.tokens(name)):
             found = headers.get(name)
             shown = f"is {found[:80]!r}" if found is not None else "is missing"
-            raise _Refusal(f"The {name} header {shown}; it must have {token!r}.", status)
+            raise Refusal(f"The {name} header {shown}; it must have {token!r}.", status)
 
 
 def _check_accept(headers: Headers, key: str) -> None:
     values = headers.get_all("sec-websocket-accept")
     if len(values) != 1:
         count = "no" if not values else str(len(values))
-        raise _Refusal(f"The server sent {count} Sec-WebSocket-Accept headers; it must send one.")
+        raise Refusal(f"The server sent {count} Sec-WebSocket-Accept headers; it must send one.")
     expected = accept_value(key)
     if values[0] != expected:
-        raise _Refusal(
+        raise Refusal(
             f"The server's Sec-WebSocket-Accept is {values[0][:80]!r} instead of {expected!r}: "
             "it did not answer this request, or does not speak WebSocket."
         )
@@ -448,11 +383,11 @@ def _check_extensions(headers: Headers, offered: Iterable[str]) -> None:
         raise _extension_refusal(values, error) from None
     for name in names:
         if name.lower() not in allowed:
-            raise _Refusal(f"The server uses the extension {name[:80]!r}, which was not offered.")
+            raise Refusal(f"The server uses the extension {name[:80]!r}, which was not offered.")
 
 
-def _extension_refusal(values: Sequence[str], error: NegotiationError) -> _Refusal:
-    return _Refusal(
+def _extension_refusal(values: Sequence[str], error: NegotiationError) -> Refusal:
+    return Refusal(
         f"The server's {negotiation.HEADER} header {', '.join(values)[:200]!r} is no answer"
         f" to what was offered: {error}."
     )
@@ -467,15 +402,15 @@ def _agreed_subprotocol(headers: Headers, offered: Sequence[str]) -> str | None:
     """Section 4.1, item 6."""
     values = headers.get_all("sec-websocket-protocol")
     if len(values) > 1:
-        raise _Refusal("The server sent more than one Sec-WebSocket-Protocol header.")
+        raise Refusal("The server sent more than one Sec-WebSocket-Protocol header.")
     if not values:
         if offered:
-            raise _Refusal(f"The server accepted none of the subprotocols {list(offered)}.")
+            raise Refusal(f"The server accepted none of the subprotocols {list(offered)}.")
         return None
     for name in (values[0], *offered):
         if name in offered and name.lower() == values[0].lower():
             return name
-    raise _Refusal(
+    raise Refusal(
         f"The server chose the subprotocol {values[0][:80]!r}, which was not offered"
         + (f"; offered were {list(offered)}." if offered else ".")
     )
@@ -487,19 +422,6 @@ def _redirect_refusal(head: ResponseHead, reason: str) -> WebSocketHandshakeExce
         status_code=head.status,
         resp_headers=head.headers,
     )
-
-
-def _checked_key(values: Sequence[str]) -> str:
-    """Section 4.2.1, item 5."""
-    if len(values) != 1:
-        raise _Refusal("The request must have exactly one Sec-WebSocket-Key header.")
-    try:
-        size = len(b64decode(values[0], validate=True))
-    except (binascii.Error, ValueError):
-        size = 0
-    if size != KEY_SIZE:
-        raise _Refusal(f"The Sec-WebSocket-Key is not the base64 of {KEY_SIZE} bytes.")
-    return values[0]
 
 
 def _connection_value(connection: str | None) -> str:

@@ -9,6 +9,7 @@ import struct
 import threading
 from collections.abc import Iterable, Iterator
 
+from .._deadline import Deadline
 from .._exceptions import WebSocketConnectionClosedException, WebSocketException
 from .._pong import PongWaiter
 from .._protocol.connection import Connection, Role
@@ -17,7 +18,6 @@ from .._protocol.frames import OP_BINARY, OP_CONT, OP_TEXT
 from .._protocol.http11 import RequestHead
 from .._protocol.messages import Close
 from .._protocol.sending import Payload, close_payload
-from .._socket import Deadline
 from .._stats import Stats, stats_of
 from .._stream import Stream
 

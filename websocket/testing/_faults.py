@@ -12,8 +12,8 @@ from typing import Final, Protocol
 
 from .._accel import encode_frame
 from .._exceptions import WebSocketProtocolException
+from .._protocol.accepting import build_refusal
 from .._protocol.frames import FIN, OP_CLOSE, OP_PONG, RSV, parse_header
-from .._protocol.handshake import build_refusal
 from .._protocol.sending import close_payload
 
 _CHUNK: Final = 4096

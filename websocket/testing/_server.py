@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Final, NamedTuple
 
+from .._deadline import Deadline
 from .._exceptions import (
     WebSocketConnectionClosedException,
     WebSocketException,
@@ -23,12 +24,12 @@ from .._exceptions import (
 )
 from .._logging import error as log_error
 from .._protocol import extensions
+from .._protocol.accepting import build_refusal, build_response, check_request
 from .._protocol.connection import DEFAULT_MAX_SIZE
 from .._protocol.deflate import extension_of
 from .._protocol.extensions import Extension, NegotiationError
-from .._protocol.handshake import build_refusal, build_response, check_request
 from .._protocol.http11 import RequestHead, RequestReader
-from .._socket import Deadline, shut_down
+from .._socket import shut_down
 from .._ssl_compat import ssl
 from .._transport import transport_for
 from ._connection import ServerConnection
