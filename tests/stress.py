@@ -17,6 +17,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from types import FrameType
 from typing import Any
 
 import websocket
@@ -117,6 +118,33 @@ def threads_round(dice: random.Random) -> None:
 # --- interrupts: Ctrl-C at any moment
 
 
+# Where an interrupt came: the function of the library or of this script that tells.
+PHASES = {
+    "open_connection": "connecting",
+    "recv": "receiving",
+    "_messages": "receiving",
+    "send": "sending",
+    "send_binary": "sending",
+    "busy": "in a callback",
+    "_goes_on": "waiting to connect again",
+    "_wait": "waiting to connect again",
+    "loop": "in an app's loop",
+    "close": "closing",
+}
+phases: Counter[str] = Counter()
+
+
+def phase_of(frame: FrameType | None) -> str:
+    """The outermost of these functions; callbacks before the loop that they are called from."""
+    names: list[str] = []
+    while frame is not None:
+        names.append(frame.f_code.co_name)
+        frame = frame.f_back
+    if "busy" in names:
+        return PHASES["busy"]
+    return next((PHASES[name] for name in reversed(names) if name in PHASES), "elsewhere")
+
+
 class Interrupt:
     """One Ctrl-C in the main thread, after a while."""
 
@@ -132,9 +160,10 @@ class Interrupt:
         while not self._done.wait(self._after):
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
 
-    def _on_signal(self, *_: object) -> None:
+    def _on_signal(self, _: int, frame: FrameType | None) -> None:
         if self._armed:
             self._armed = False
+            phases[phase_of(frame)] += 1
             raise KeyboardInterrupt
 
     def strike(self, function: Callable[[], None]) -> None:
@@ -295,6 +324,8 @@ def main() -> int:
     gc.collect()
     after = descriptors(), threading.active_count()
     print(f"{arguments.what}: {done} rounds in {time.monotonic() - began:.0f} s, left: {after}")
+    if phases:
+        print(", ".join(f"{name}: {count}" for name, count in phases.most_common()))
     check(after <= before, f"descriptors and threads: {before} before, {after} after")
     return 0
 

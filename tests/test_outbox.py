@@ -111,10 +111,24 @@ def test_the_oldest_makes_room() -> None:
     assert wire.sent == ["3", "4"]
 
 
-def test_larger_than_the_box() -> None:
-    sender = Sender(Outbox(max_bytes=3, when_full="drop_oldest"))
+@pytest.mark.parametrize("when_full", ["raise", "drop_oldest", "block"])
+def test_larger_than_the_box(when_full: Any) -> None:
+    """For a message that can't be kept at all, no other has to go, and nobody has to wait."""
+    sender = Sender(Outbox(max_bytes=3, when_full=when_full))
+    sender.send("one", TEXT)
     with pytest.raises(WebSocketOutboxFullException, match="larger than the outbox"):
         sender.send("four", TEXT)
+    assert (sender.waiting, sender.dropped) == (1, 0)
+
+
+def test_bytes_make_room_for_bytes() -> None:
+    sender, wire = Sender(Outbox(max_bytes=6, when_full="drop_oldest")), Wire()
+    for text in ("aa", "bb", "cc", "dddd"):
+        sender.send(text, TEXT)
+    assert sender.dropped == 2
+    sender.begin(wire)
+    sender.flush()
+    assert wire.sent == ["cc", "dddd"]
 
 
 @pytest.mark.parametrize("end", [False, True])

@@ -96,7 +96,7 @@ FORK = """
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="fork is of POSIX")
-@pytest.mark.parametrize("how", ["close", "shutdown", "exit", "delete"])
+@pytest.mark.parametrize("how", ["close", "shutdown", "abort", "send_close", "exit", "delete"])
 @pytest.mark.parametrize("tls", [False, True], ids=["tcp", "tls"])
 def test_a_forked_child_does_not_disturb_the_parent(
     how: str, tls: bool, certificates: Certificates
@@ -112,6 +112,79 @@ def test_a_forked_child_does_not_disturb_the_parent(
         )
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
+    assert server.errors == []
+
+
+FORK_OF_AN_APP = """
+    import os, sys, threading, websocket
+
+    face, url = sys.argv[1:]
+    greeted, answered = threading.Event(), threading.Event()
+
+    def fork(close):
+        child = os.fork()
+        if not child:
+            close()
+            if face == "callback":
+                return  # and the child's run_forever as well
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+
+    def hear(message):
+        (answered if message == "after" else greeted).set()
+
+    def on_message(app, message):
+        hear(message)
+        if face == "callback" and message == "before":
+            fork(app.close)
+
+    if face == "loop":
+        one = websocket.reconnecting(url, 10, on_connect=lambda ws: ws.send("before"))
+        run = lambda: [hear(message) for message in one]
+    else:
+        one = websocket.WebSocketApp(
+            url, on_open=lambda app: app.send("before"), on_message=on_message
+        )
+        run = one.run_forever
+    parent = os.getpid()
+
+    def play():
+        assert greeted.wait(10)
+        if face != "callback":
+            fork(one.close)
+        one.send("after")
+        assert answered.wait(10)
+        one.close()
+
+    if face == "callback":
+        # In the child, only the thread that forks goes on.
+        player = threading.Thread(target=play)
+        player.start()
+        assert run() is False
+        if os.getpid() != parent:
+            os._exit(0)
+        player.join()
+    else:
+        runner = threading.Thread(target=run)
+        runner.start()
+        play()
+        runner.join()
+    assert answered.is_set()
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="fork is of POSIX")
+@pytest.mark.parametrize("face", ["app", "callback", "loop"])
+def test_a_forked_child_may_close_a_run_of_its_parent(face: str) -> None:
+    with Server() as server:
+        done = subprocess.run(
+            [sys.executable, "-c", textwrap.dedent(FORK_OF_AN_APP), face, server.url],
+            capture_output=True,
+            text=True,
+            timeout=50,
+            check=False,
+        )
+    assert done.returncode == 0, done.stderr
     assert server.errors == []
 
 

@@ -784,7 +784,7 @@ class WebSocket:
         """End the connection without closing the socket: threads blocked in it come back."""
         self._call_off()
         if self._stream is not None:
-            self._stream.transport.shutdown()
+            self._stream.abort()
 
     def _call_off(self) -> None:
         connecting = self._connecting

@@ -106,9 +106,7 @@ class Sender:
                 return
             if opcode >= OP_CLOSE:
                 raise WebSocketConnectionClosedException("Connection is already closed.")
-            # The program may go on to change a buffer of its own.
-            kept = payload if isinstance(payload, (str, bytes)) else bytes(payload)
-            self._keep(_Message(kept, opcode))
+            self._keep(_Message(_kept(payload), opcode))
 
     def _through(self, payload: Payload, opcode: int) -> bool:
         """Send on the connection of now; False where that is lost."""
@@ -121,12 +119,19 @@ class Sender:
             return False
         self._written += size
         if self._tells and opcode < OP_CLOSE:
-            self._taken.append((self._written, payload))
+            self._taken.append((self._written, _kept(payload)))
             self.measure()
         return True
 
     def _keep(self, message: _Message) -> None:
         outbox, size = self._outbox, len(message.payload)
+        if size > outbox.max_bytes:
+            raise WebSocketOutboxFullException(
+                f"A message of {size} bytes is larger than the outbox: max_bytes is"
+                f" {outbox.max_bytes}",
+                len(self._waiting),
+                self._size,
+            )
         while self._waiting and (
             len(self._waiting) >= outbox.max_messages or self._size + size > outbox.max_bytes
         ):
@@ -144,13 +149,6 @@ class Sender:
                     len(self._waiting),
                     self._size,
                 )
-        if size > outbox.max_bytes:
-            raise WebSocketOutboxFullException(
-                f"A message of {size} bytes is larger than the outbox: max_bytes is"
-                f" {outbox.max_bytes}",
-                len(self._waiting),
-                self._size,
-            )
         # Room has come with a connection, while this thread waited for either.
         if self._open and self._through(*message):
             return
@@ -210,3 +208,8 @@ class Sender:
         # reported.
         while self._taken and self._taken[0][0] <= self._written - queued:
             self._taken.popleft()
+
+
+def _kept(payload: Payload) -> str | bytes:
+    # The program may go on to change a buffer of its own.
+    return payload if isinstance(payload, (str, bytes)) else bytes(payload)

@@ -346,6 +346,11 @@ class Run:
 
     def request_close(self, status: int | None, reason: bytes, timeout: float | None) -> None:
         """Start the closing handshake; the loop sees it to its end."""
+        stream = self._stream
+        if stream is not None and stream.forked:
+            # The connection is the parent's; this process has a copy of the socket to give back.
+            self.ws.shutdown()
+            return
         deadline = Deadline(timeout)
         with self._lock:
             if self._close_request is not None or self.finished:

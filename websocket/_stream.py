@@ -545,8 +545,10 @@ class Stream:
     def send_close(
         self, code: int | None, reason: str | bytes, deadline: Deadline | None = None
     ) -> None:
-        """Send our Close frame, unless one was sent."""
+        """Send our Close frame, unless one was sent, or the connection is another process's."""
         payload = close_payload(code, reason)
+        if self.forked:
+            return
         if not self._acquire(self._lock, deadline):
             raise WebSocketTimeoutException("The close timed out: another thread is sending")
         try:
@@ -581,7 +583,7 @@ class Stream:
         deadline = Deadline(timeout)
         try:
             with contextlib.suppress(WebSocketException):
-                if not self._forked:
+                if not self.forked:
                     self.send_close(code, reason, deadline)
                     self._await_close(deadline)
         finally:
@@ -635,12 +637,17 @@ class Stream:
             self._release_reader()
         return False
 
+    def abort(self) -> None:
+        """End TCP, but for the parent of a child process. Threads that are blocked come back."""
+        if not self.forked:
+            self.transport.shutdown()
+
     def shutdown(self) -> None:
         """End the connection now. Threads that are blocked in it come back."""
         if self._shut:
             return
         self._shut = True
-        if self._forked:
+        if self.forked:
             # The connection is the parent's; the locks may be held by threads that are not here.
             self.transport.close()
             self.core.eof()
@@ -659,7 +666,7 @@ class Stream:
             tell()
 
     @property
-    def _forked(self) -> bool:
+    def forked(self) -> bool:
         """Whether this is a child process, whose copy of the socket is all it may close."""
         return os.getpid() != self._process
 
