@@ -38,6 +38,8 @@ class Outbox:
         on_uncertain(messages): called for a connection that was lost, with a list of the
             messages that the socket had taken and the peer's TCP had not acknowledged. They may
             or may not have arrived. Only on systems that tell (Linux).
+        on_dropped(messages): called, in the thread that sends, with a list of the messages that
+            have made room for its own ("drop_oldest").
 
     Raises:
         WebSocketArgumentException: a value that makes no sense.
@@ -47,6 +49,7 @@ class Outbox:
     max_bytes: int = 16 * 1024 * 1024
     when_full: Literal["raise", "drop_oldest", "block"] = "raise"
     on_uncertain: Callable[[list[Payload]], Any] | None = None
+    on_dropped: Callable[[list[Payload]], Any] | None = None
 
     def __post_init__(self) -> None:
         if self.max_messages < 1 or self.max_bytes < 1:
@@ -67,13 +70,9 @@ class Sender:
 
     Parameters:
         outbox: the limits.
-
-    Attributes:
-        dropped: how many messages have made room for others.
     """
 
     def __init__(self, outbox: Outbox) -> None:
-        self.dropped = 0
         self._outbox = outbox
         # Reentrant, as a signal handler may send what its own thread is about to.
         self._room = threading.Condition(threading.RLock())
@@ -100,13 +99,17 @@ class Sender:
             WebSocketOutboxFullException: there is no room.
             what ``WebSocket.send`` raises, but for a connection that is lost.
         """
+        dropped: list[Payload] = []
         with self._room:
             direct = self._open or threading.get_ident() == self._maker
             if direct and self._ws is not None and self._through(payload, opcode):
                 return
             if opcode >= OP_CLOSE:
                 raise WebSocketConnectionClosedException("Connection is already closed.")
-            self._keep(_Message(_kept(payload), opcode))
+            self._keep(_Message(_kept(payload), opcode), dropped)
+        # Without the lock: it may send.
+        if dropped and self._outbox.on_dropped is not None:
+            self._outbox.on_dropped(dropped)
 
     def _through(self, payload: Payload, opcode: int) -> bool:
         """Send on the connection of now; False where that is lost."""
@@ -123,7 +126,7 @@ class Sender:
             self.measure()
         return True
 
-    def _keep(self, message: _Message) -> None:
+    def _keep(self, message: _Message, dropped: list[Payload]) -> None:
         outbox, size = self._outbox, len(message.payload)
         if size > outbox.max_bytes:
             raise WebSocketOutboxFullException(
@@ -136,8 +139,9 @@ class Sender:
             len(self._waiting) >= outbox.max_messages or self._size + size > outbox.max_bytes
         ):
             if outbox.when_full == "drop_oldest":
-                self._size -= len(self._waiting.popleft().payload)
-                self.dropped += 1
+                oldest = self._waiting.popleft().payload
+                self._size -= len(oldest)
+                dropped.append(oldest)
             elif outbox.when_full == "block" and threading.get_ident() != self._maker:
                 if self._ended:
                     raise WebSocketConnectionClosedException("Connection is already closed.")
