@@ -231,6 +231,23 @@ def interrupt_app(url: str) -> None:
         check(len(closes) <= 1, f"on_close was called with {closes}")
 
 
+def interrupt_wait(url: str) -> None:
+    """Each connection is cut, and the next attempt comes after a minute."""
+    closes: list[Any] = []
+    app = websocket.WebSocketApp(url, on_close=lambda app, *args: closes.append(args))
+    failed = app.run_forever(reconnect=ENDLESS)
+    check(failed is False, "run_forever returned True after an interrupt")
+    check(closes == [(None, None)], f"on_close was called with {closes}")
+    check(app.sock is None and not app.keep_running, "the app still runs")
+
+
+def interrupt_wait_of_iteration(url: str) -> None:
+    for message in websocket.reconnecting(url, DEADLINE, reconnect=ENDLESS):
+        raise AssertionError(f"{message!r} came over a line that is cut")
+
+
+ENDLESS = Backoff(60, attempts=None, first=True)
+WAITS = (interrupt_wait, interrupt_wait_of_iteration)
 MODES = (
     interrupt_connect,
     interrupt_receive,
@@ -238,6 +255,7 @@ MODES = (
     interrupt_iteration,
     interrupt_app,
     interrupt_app,
+    *WAITS,
 )
 
 
@@ -245,6 +263,8 @@ def interrupts_round(dice: random.Random) -> None:
     mode = dice.choice(MODES)
     script = [dice.choice([cut(dice.randrange(600)), freeze(dice.randrange(600))])] * 3
     line = script if dice.random() < 0.5 and mode is interrupt_app else []
+    if mode in WAITS:
+        line = [cut(0)]
     with Server() as server, FaultyProxy(server.url, *line) as proxy:
         began = time.monotonic()
         interrupt = Interrupt(dice.random() / 10)
