@@ -36,6 +36,9 @@ from ._waiters import Waiters
 # a server should do first (RFC 6455 section 7.1.1), or after an error.
 LINGER: Final = 0.5
 
+# How often to read before others have their turn.
+_MOST_READS: Final = 16
+
 # For how long a Close of the peer's may wait for a program to take the messages before it.
 _PATIENCE: Final = 3.0
 
@@ -70,6 +73,7 @@ class Driver(SendingProtocol):
         "_reading",
         "_room",
         "_timer",
+        "_unchecked",
         "closed_by",
         "closers",
         "end",
@@ -87,6 +91,7 @@ class Driver(SendingProtocol):
         self._lent: memoryview | None = None
         # Where ``receive_messages`` may put what comes next, see ``Connection.resting``.
         self._room = core.resting()
+        self._unchecked = False
         self._reading = True
         self._dropping = False
         # Time
@@ -113,7 +118,7 @@ class Driver(SendingProtocol):
         self._lent = core.writable()
         return self._lent
 
-    def buffer_updated(self, nbytes: int) -> None:
+    def buffer_updated(self, nbytes: int, more: Callable[[], bool] | None = None) -> None:
         core = self.core
         if self._lent is not None:
             # The transport keeps the view for longer than it needs it; while it does, memory
@@ -127,7 +132,7 @@ class Driver(SendingProtocol):
         core.counts.received_at = now()
         self._heard = True
         before = len(core.events)
-        core.received(nbytes)
+        core.received(nbytes, more)
         self._parsed(before, nbytes)
 
     def receive_from(self, fd: int) -> int:
@@ -145,10 +150,7 @@ class Driver(SendingProtocol):
         core = self.core
         room = self._room
         if room is None or not core.scans:
-            count = os.readv(fd, (self.get_buffer(-1),))
-            if count:
-                self.buffer_updated(count)
-            return count
+            return self._receive_on(fd)
         count, start, messages = receive_messages(fd, room, core.scan_limit)
         events = core.events
         counts = core.counts
@@ -166,6 +168,32 @@ class Driver(SendingProtocol):
             core.received_messages(count, start, messages)
             self._parsed(before, count)
         return count
+
+    def _receive_on(self, fd: int) -> int:
+        """Receive; more than once while text is incomplete, so that it is checked once only."""
+        for _ in range(_MOST_READS):
+            try:
+                count = os.readv(fd, (self.get_buffer(-1),))
+            except BlockingIOError:
+                if self._unchecked:
+                    break
+                raise
+            self._unchecked = False
+            if not count:
+                return 0
+            self.buffer_updated(count, self._read_on)
+            if not self._unchecked:
+                return count
+            if not self._reading or self.transport.is_closing():
+                break
+        self._unchecked = False
+        self.go_on()
+        return 1
+
+    def _read_on(self) -> bool:
+        """There is text that is unchecked: yes, there may be more."""
+        self._unchecked = True
+        return True
 
     def go_on(self) -> None:
         """Parse what a message that is handed over in pieces has left unparsed."""
