@@ -9,7 +9,7 @@ from typing import Any
 
 from websocket._accel import py
 from websocket._exceptions import WebSocketException
-from websocket._protocol import connection, deflate, sending
+from websocket._protocol import deflate, receiving, sending
 from websocket._protocol.connection import Connection, Role
 from websocket._protocol.deflate import Deflate
 from websocket._protocol.messages import Piece
@@ -23,7 +23,7 @@ else:
 
 # Where the twin in use was imported to.
 _USERS: dict[ModuleType, tuple[str, ...]] = {
-    connection: ("mask", "scan"),
+    receiving: ("mask", "scan"),
     deflate: ("scan_deflated",),
     sending: ("encode_batch", "encode_frame", "encode_masked", "mask", "mask_key"),
 }

@@ -2,7 +2,7 @@
 
 What is said here about frames (RFC 6455 sections 5.2 and 5.3) is the one way in which
 frames leave; what comes in and is not a whole, plain data frame is left to
-``_protocol.connection``, which knows the rules and the errors.
+``_protocol.receiving``, which knows the rules and the errors.
 """
 
 from __future__ import annotations

@@ -1,20 +1,18 @@
 """One open connection as a protocol of asyncio's: bytes in, events out, and its end.
 
-What it sends is in ``_sending``. The rules are in ``_protocol``; what a program sees is in
-``_connection`` and ``_listener``. All of it runs in the thread of the loop, in callbacks and
-without a task.
+What it receives is in ``_receiving``, what it sends in ``_sending``. The rules are in
+``_protocol``; what a program sees is in ``_connection`` and ``_listener``. All of it runs in
+the thread of the loop, in callbacks and without a task.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import os
 from collections.abc import Callable
 from time import time as now
 from typing import Final, Literal
 
-from .._accel import mask_key, receive_messages
+from .._accel import mask_key
 from .._exceptions import (
     WebSocketConnectionClosedException,
     WebSocketException,
@@ -29,21 +27,18 @@ from .._protocol.messages import Close, Ping, Pong
 from .._protocol.sending import close_payload, failure
 from .._socket import CONNECTION_LOST
 from ._options import Settings
-from ._sending import SendingProtocol
+from ._receiving import ReceivingProtocol
 from ._waiters import Waiters
 
 # How long to wait for the peer to end the TCP connection after the closing handshake, which
 # a server should do first (RFC 6455 section 7.1.1), or after an error.
 LINGER: Final = 0.5
 
-# How often to read before others have their turn.
-_MOST_READS: Final = 16
-
 # For how long a Close of the peer's may wait for a program to take the messages before it.
 _PATIENCE: Final = 3.0
 
 
-class Driver(SendingProtocol):
+class Driver(ReceivingProtocol):
     """See the module's text.
 
     Parameters:
@@ -62,18 +57,11 @@ class Driver(SendingProtocol):
     __slots__ = (
         "_close_timeout",
         "_close_timer",
-        "_deliver",
-        "_dropping",
         "_end_timer",
         "_ending",
-        "_heard",
         "_keepalive",
-        "_lent",
         "_pong_timer",
-        "_reading",
-        "_room",
         "_timer",
-        "_unchecked",
         "closed_by",
         "closers",
         "end",
@@ -81,21 +69,11 @@ class Driver(SendingProtocol):
     )
 
     def __init__(self, core: Core, settings: Settings, deliver: Callable[[int], None]) -> None:
-        super().__init__(core, settings)
+        super().__init__(core, settings, deliver)
         self.end: Close | Exception | None = None
         self._ending: Close | Exception | None = None
         self._end_timer: asyncio.TimerHandle | None = None
         self.closed_by: Literal["client", "server"] | None = None
-        # Receiving
-        self._deliver = deliver
-        self._lent: memoryview | None = None
-        # Where ``receive_messages`` may put what comes next, see ``Connection.resting``.
-        self._room = core.resting()
-        self._unchecked = False
-        self._reading = True
-        self._dropping = False
-        # Time
-        self._heard = False
         self._keepalive = Keepalive(settings.ping_interval or 0, settings.ping_timeout, self.time())
         self._timer: asyncio.TimerHandle | None = None
         self._close_timeout = settings.close_timeout
@@ -111,119 +89,18 @@ class Driver(SendingProtocol):
         self.core.counts.opened_at = now()
         self._arm_keepalive()
 
-    def get_buffer(self, sizehint: int) -> memoryview:
+    def _sort_out(self, before: int, nbytes: int) -> None:
         core = self.core
-        if core.between_frames:
-            return core.buffer.whole()
-        self._lent = core.writable()
-        return self._lent
-
-    def buffer_updated(self, nbytes: int, more: Callable[[], bool] | None = None) -> None:
-        core = self.core
-        if self._lent is not None:
-            # The transport keeps the view for longer than it needs it; while it does, memory
-            # can't change its size. Some hold on to the view's own memory: then it is copied.
-            with contextlib.suppress(BufferError):
-                self._lent.release()
-            self._lent = None
-        if core.ended:
-            # What the peer still says doesn't count.
-            return
-        core.counts.received_at = now()
-        self._heard = True
-        before = len(core.events)
-        core.received(nbytes, more)
-        self._parsed(before, nbytes)
-
-    def receive_from(self, fd: int) -> int:
-        """Receive from the socket itself: ``get_buffer`` and ``buffer_updated`` in one.
-
-        Written out for what is usual where each call counts: a few small messages, whole,
-        and nothing else.
-
-        Returns:
-            how many bytes have come, 0 at the end of the stream.
-
-        Raises:
-            OSError: see ``receive_messages``.
-        """
-        core = self.core
-        room = self._room
-        if room is None or not core.scans:
-            return self._receive_on(fd)
-        count, start, messages = receive_messages(fd, room, core.scan_limit)
-        events = core.events
-        counts = core.counts
-        if messages and start == count < len(room):
-            counts.received_at = now()
-            counts.bytes_received += count
-            counts.messages_received += len(messages)
-            events.extend(messages)
-            self._heard = True
-            self._deliver(count)
-        elif count:
-            counts.received_at = now()
-            self._heard = True
-            before = len(events)
-            core.received_messages(count, start, messages)
-            self._parsed(before, count)
-        return count
-
-    def _receive_on(self, fd: int) -> int:
-        """Receive; more than once while text is incomplete, so that it is checked once only."""
-        for _ in range(_MOST_READS):
-            try:
-                count = os.readv(fd, (self.get_buffer(-1),))
-            except BlockingIOError:
-                if self._unchecked:
-                    break
-                raise
-            self._unchecked = False
-            if not count:
-                return 0
-            self.buffer_updated(count, self._read_on)
-            if not self._unchecked:
-                return count
-            if not self._reading or self.transport.is_closing():
-                break
-        self._unchecked = False
-        self.go_on()
-        return 1
-
-    def _read_on(self) -> bool:
-        """There is text that is unchecked: yes, there may be more."""
-        self._unchecked = True
-        return True
-
-    def go_on(self) -> None:
-        """Parse what a message that is handed over in pieces has left unparsed."""
-        if not self.core.ended:
-            before = len(self.core.events)
-            self.core.go_on()
-            self._parsed(before, 0)
-
-    def _parsed(self, before: int, nbytes: int) -> None:
-        """See to what has come after the first ``before`` events."""
-        core = self.core
-        if not (core.controls or core.ended or self._dropping):
-            self._room = core.resting()
-            self._deliver(nbytes)
-            return
-        self._room = None
-        self._sort_out(before)
-        self._deliver(nbytes)
-        if core.ended and (not core.events or self._dropping):
-            self.reach_end()
-
-    def _sort_out(self, before: int) -> None:
-        """Leave nothing but messages among the events that have come after ``before``."""
-        core = self.core
+        # Nothing but messages stays among the events.
         if core.ended:
             self._note_end()
         if core.controls:
             self._take_controls(before)
         if self._dropping:
             self._drop(before)
+        self._deliver(nbytes)
+        if core.ended and (not core.events or self._dropping):
+            self.reach_end()
 
     def _drop(self, before: int) -> None:
         core = self.core
@@ -233,17 +110,6 @@ class Driver(SendingProtocol):
                 core.go_on()
                 if core.ended:
                     self._note_end()
-
-    def feed(self, data: bytes) -> None:
-        """``buffer_updated`` for bytes that were received elsewhere."""
-        view = memoryview(data)
-        while view:
-            free = self.get_buffer(len(view))
-            count = min(len(free), len(view))
-            free[:count] = view[:count]
-            del free
-            self.buffer_updated(count)
-            view = view[count:]
 
     def eof_received(self) -> None:
         # Nothing is to be answered any more: the transport closes itself.
@@ -281,26 +147,12 @@ class Driver(SendingProtocol):
         self.reach_end()
         self._deliver(0)
 
-    # Receiving
-
     def pause_reading(self) -> None:
-        """Leave what comes in the kernel, until ``resume_reading``."""
-        wanted = not (self._dropping or self.core.ended or self.transport.is_closing())
-        if self._reading and wanted:
-            self._reading = False
-            self.transport.pause_reading()
-            if self.pongs.awaited:
-                self._mind_pongs()
+        super().pause_reading()
+        if self.pongs.awaited:
+            self._mind_pongs()
 
-    def resume_reading(self) -> None:
-        if not self._reading:
-            self._reading = True
-            if not self.transport.is_closing():
-                self.transport.resume_reading()
-
-    @property
-    def reading(self) -> bool:
-        return self._reading
+    # Receiving
 
     def _take_controls(self, before: int) -> None:
         """Answer the pings, note the pongs, and take both out of the events since ``before``."""
