@@ -24,6 +24,18 @@ def descriptors() -> int:
     return len(os.listdir("/proc/self/fd")) if sys.platform == "linux" else 0
 
 
+def _join(thread: threading.Thread, deadline: float) -> None:
+    while True:
+        try:
+            thread.join(max(0.0, deadline - time.monotonic()))
+            return
+        except RuntimeError:
+            # An interrupt has come while it was being started: it is about to run.
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.001)
+
+
 class LeakCheck:
     """What was open when it was made, and whether it is no more than that now."""
 
@@ -37,7 +49,7 @@ class LeakCheck:
         # A peer's thread may be on its last lines.
         deadline = time.monotonic() + DEADLINE
         for thread in set(threading.enumerate()) - self._threads:
-            thread.join(max(0.0, deadline - time.monotonic()))
+            _join(thread, deadline)
             assert not thread.is_alive(), f"{thread} was left behind"
         # Before the collector could close what was forgotten.
         assert descriptors() <= self._descriptors, "a descriptor was left open"
