@@ -109,6 +109,7 @@ class connect:
         finally:
             await connections.aclose()
             tell_ended(self._settings.observer, *self._end)
+            self._end = None, None
 
     async def _connections(self) -> AsyncGenerator[Connection, None]:
         attempts = Attempts(self._policy)
@@ -134,7 +135,11 @@ class connect:
             if following is None:
                 if isinstance(reason, int) or (lasted is not None and self._policy is None):
                     return
-                raise reason
+                try:
+                    raise reason
+                finally:
+                    # An exception that is kept in a variable of its own frame is never freed.
+                    del reason
             attempts = following
             self._tally.lost()
             number, delay = attempts.next(reason, random.random(), time.time())

@@ -7,6 +7,7 @@ message in pieces needs is in ``_pieces``.
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, Iterable
+from copy import copy
 from types import TracebackType
 from typing import Any, Literal, cast, overload
 
@@ -115,6 +116,9 @@ class Connection(Endpoint):
         end = self._driver.end
         if isinstance(end, Exception) and not self._raised:
             self._raised = True
+            # What is raised is given the frames that it passes, and they hold this object.
+            self._driver.end = copy(end)
+            self._driver.end.__cause__ = end.__cause__
             return end
         return self._driver.closed_error()
 

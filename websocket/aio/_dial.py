@@ -101,6 +101,8 @@ async def _adopt(sock: Any, *, tls: bool = False) -> Exchange:
         ) from error
     except BaseException:
         sock.close()
+        # uvloop's does not let go of its protocol when it is given up.
+        exchange.transport = None
         raise
     return exchange
 
@@ -144,7 +146,7 @@ async def _start_tls(exchange: Exchange, settings: _tls.Settings, deadline: Dead
         await exchange.start_tls(context, name, deadline.remaining())
         _tls._check_fingerprint(exchange.transport.get_extra_info("ssl_object"), settings)
     except BaseException as error:
-        exchange.transport.abort()
+        exchange.abandon()
         if isinstance(error, (SSLError, ConnectionError)):
             explained(error, name, settings.option)
         if isinstance(error, TypeError):
@@ -152,7 +154,8 @@ async def _start_tls(exchange: Exchange, settings: _tls.Settings, deadline: Dead
                 "asyncio of this Python can't run TLS inside of TLS, as an HTTPS proxy needs it"
                 " for wss: use Python 3.11 or newer"
             ) from error
-        raise
+        # The loop's own frame holds the future that holds the exception: a cycle.
+        raise error.with_traceback(None)  # noqa: B904
 
 
 # --- TCP ---------------------------------------------------------------------------------
@@ -226,30 +229,39 @@ async def _open(
             number = race.begin(loop.time())
             if number is not None:
                 running[asyncio.ensure_future(_open_one(order[number], dialing))] = number
-            until_next = race.until_next(loop.time())
             if running:
-                done, _ = await asyncio.wait(
-                    running, timeout=until_next, return_when=asyncio.FIRST_COMPLETED
-                )
-                # The preferred address wins where several have answered.
-                for task in sorted(done, key=lambda task: running[task]):
-                    number = running[task]
-                    error = task.exception()
-                    if error is None:
-                        del running[task]
-                        return task.result()
-                    del running[task]
-                    if not isinstance(error, OSError):
-                        raise error
-                    add_note(error, f"This was in connecting to {_show(order[number][4])}.")
-                    errors[number] = error
-                    race.failed()
-            elif until_next is None:
+                sock = await _first_open(running, order, race, errors)
+                if sock is not None:
+                    return sock
+            elif race.until_next(loop.time()) is None:
                 raise _first_of([errors[number] for number in sorted(errors)])
     finally:
         # An exception that is kept in a variable of its own frame is never freed.
         errors.clear()
         await _call_off(list(running))
+
+
+async def _first_open(
+    running: dict[asyncio.Task[socket.socket], int],
+    order: Sequence[AddrInfo],
+    race: Race,
+    errors: dict[int, OSError],
+) -> socket.socket | None:
+    """Wait until an attempt has ended: its socket, or None where it failed or the next is due."""
+    until_next = race.until_next(asyncio.get_running_loop().time())
+    done, _ = await asyncio.wait(running, timeout=until_next, return_when=asyncio.FIRST_COMPLETED)
+    # The preferred address wins where several have answered.
+    for task in sorted(done, key=lambda task: running[task]):
+        number = running.pop(task)
+        error = task.exception()
+        if error is None:
+            return task.result()
+        if not isinstance(error, OSError):
+            raise error
+        add_note(error, f"This was in connecting to {_show(order[number][4])}.")
+        errors[number] = error
+        race.failed()
+    return None
 
 
 async def _call_off(tasks: Sequence[asyncio.Task[socket.socket]]) -> None:

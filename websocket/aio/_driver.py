@@ -131,6 +131,12 @@ class Driver(ReceivingProtocol):
         self.closers.wake_all()
         if self.on_end is not None:
             self.on_end(self)
+        # Whoever is called by this object holds it: a cycle, which only the collector can free.
+        self._deliver = _ignore
+        self.on_pause = self.on_resume = None
+        # And a transport of TLS is in one by itself, with its protocol.
+        if self.transport.get_extra_info("sslcontext") is not None:
+            self.transport.set_protocol(asyncio.BufferedProtocol())
 
     def _lose(self, cause: Exception | None) -> None:
         """The stream has ended, with or without a Close."""
@@ -353,3 +359,7 @@ def _close_code(error: Exception) -> int | None:
     """The code that the peer is to be told because of this error, None if it is not its fault."""
     code: int | None = getattr(error, "close_code", None)
     return code
+
+
+def _ignore(count: int) -> None:
+    """``Driver._deliver`` when there is nothing more to say."""

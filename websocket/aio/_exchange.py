@@ -34,6 +34,7 @@ class Exchange(asyncio.BufferedProtocol):
         self._ended = False
         self._lost = False
         self._error: Exception | None = None
+        self._abandoned = False
         self._waiters = Waiters(loop)
 
     # What asyncio calls
@@ -59,7 +60,7 @@ class Exchange(asyncio.BufferedProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._lost = self._ended = True
-        self._error = exc
+        self._error = None if self._abandoned else exc
         self._waiters.wake()
 
     # What is done with it
@@ -109,6 +110,13 @@ class Exchange(asyncio.BufferedProtocol):
             # The loop's own limit is a minute, and its words are others than the caller's.
             ssl_handshake_timeout=_A_DAY if seconds is None else seconds + 60,
         )
+
+    def abandon(self) -> None:
+        """End the connection. Why it ends is told elsewhere: kept here as well, the error would
+        hold itself, by the frames that it passes."""
+        self._abandoned = True
+        self._error = None
+        self.transport.abort()
 
     def hand_over(self, driver: Driver, rest: bytes, announce: Callable[[], None]) -> None:
         """From now on ``driver`` is the protocol of the connection.

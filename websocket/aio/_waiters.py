@@ -18,7 +18,7 @@ class Waiters:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._queue: list[asyncio.Future[None]] = []
+        self._queue: list[asyncio.Future[bool]] = []
 
     def __bool__(self) -> bool:
         return bool(self._queue)
@@ -32,11 +32,11 @@ class Waiters:
         Raises:
             WebSocketTimeoutException: the time has come.
         """
-        waiter: asyncio.Future[None] = self._loop.create_future()
+        waiter: asyncio.Future[bool] = self._loop.create_future()
         timer = None if until is None else self._loop.call_at(until, _give_up, waiter)
         self._queue.append(waiter)
         try:
-            await waiter
+            late = await waiter
         except BaseException:
             if waiter in self._queue:
                 self._queue.remove(waiter)
@@ -47,22 +47,24 @@ class Waiters:
         finally:
             if timer is not None:
                 timer.cancel()
+        if late:
+            raise WebSocketTimeoutException("The operation timed out.")
 
     def wake(self) -> None:
         """Wake the one that waits longest."""
         while self._queue:
             waiter = self._queue.pop(0)
             if not waiter.done():
-                waiter.set_result(None)
+                waiter.set_result(False)
                 return
 
     def wake_all(self) -> None:
         queue, self._queue = self._queue, []
         for waiter in queue:
             if not waiter.done():
-                waiter.set_result(None)
+                waiter.set_result(False)
 
 
-def _give_up(waiter: asyncio.Future[None]) -> None:
+def _give_up(waiter: asyncio.Future[bool]) -> None:
     if not waiter.done():
-        waiter.set_exception(WebSocketTimeoutException("The operation timed out."))
+        waiter.set_result(True)
