@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
-from collections.abc import AsyncGenerator
+from types import TracebackType
 
 from .._socket import Deadline
 
@@ -14,7 +13,6 @@ if sys.version_info >= (3, 11):
     from asyncio import timeout
 else:
     import asyncio
-    from types import TracebackType
 
     class timeout:
         """Cancels what runs inside after so many seconds, and raises TimeoutError then."""
@@ -23,10 +21,6 @@ else:
             self._seconds = seconds
             self._timer: asyncio.TimerHandle | None = None
             self._over = False
-
-        def expired(self) -> bool:
-            """Whether the time has passed."""
-            return self._over
 
         async def __aenter__(self) -> None:
             task = asyncio.current_task()
@@ -50,20 +44,29 @@ else:
                 raise TimeoutError from error
 
 
-@contextlib.asynccontextmanager
-async def before(deadline: Deadline) -> AsyncGenerator[None]:
+class before:
     """Cancels what runs inside when the deadline has passed.
+
+    It is no generator, as ``contextlib`` would keep the cancellation in a frame that this holds.
 
     Raises:
         WebSocketTimeoutException: it has.
     """
-    scope = timeout(deadline.left())
-    try:
-        async with scope:
-            yield
-    except TimeoutError as error:
-        # An errno is the kernel's: it has given an address up. The deadline's own clock may not
-        # be there yet, as a loop's timers may run a millisecond early.
-        if error.errno is not None or not scope.expired():
-            raise
-        raise deadline.error() from error
+
+    def __init__(self, deadline: Deadline) -> None:
+        self._deadline = deadline
+        self._scope = timeout(deadline.left())
+
+    async def __aenter__(self) -> None:
+        await self._scope.__aenter__()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        try:
+            await self._scope.__aexit__(kind, error, traceback)
+        except TimeoutError as late:
+            raise self._deadline.error() from late
