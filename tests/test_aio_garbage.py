@@ -1,7 +1,7 @@
 """The same as ``test_garbage`` for the asyncio face.
 
-What asyncio's own transports leave is not counted: they hold themselves. Nothing of ours may
-hang on them.
+What asyncio's own transports leave, as with TLS, is not counted: they hold themselves. Nothing of
+ours may hang on them.
 """
 
 from __future__ import annotations
@@ -217,6 +217,9 @@ def test_attempts_that_failed(make: MakeLoop, certificates: Certificates) -> Non
         # An authority that is known, and a fingerprint that is not.
         sslopt = {"ca_certs": certificates.ca_file, "fingerprint": "00" * 32}
         check(make, refused, server.url, sslopt=sslopt)
+    refusing = Server(ssl_context=certificates.server, process_request=lambda _: Refusal(403))
+    with refusing as server:
+        check(make, refused, server.url, sslopt={"ca_certs": certificates.ca_file})
     with serve(lambda sock: sock.recv(4096) and sock.recv(4096)) as silent:
         check(make, too_late, f"ws://127.0.0.1:{silent.port}/")
 

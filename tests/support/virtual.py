@@ -55,6 +55,7 @@ class Pipe(asyncio.Transport):
     # What a protocol may ask of it
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None: ...
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None: ...
     def is_closing(self) -> bool:
         return self.closing
 

@@ -134,9 +134,8 @@ class Driver(ReceivingProtocol):
         # Whoever is called by this object holds it: a cycle, which only the collector can free.
         self._deliver = _ignore
         self.on_pause = self.on_resume = None
-        # And a transport of TLS is in one by itself, with its protocol.
-        if self.transport.get_extra_info("sslcontext") is not None:
-            self.transport.set_protocol(asyncio.BufferedProtocol())
+        # And transports of TLS keep their protocol.
+        self.transport.set_protocol(asyncio.BufferedProtocol())
 
     def _lose(self, cause: Exception | None) -> None:
         """The stream has ended, with or without a Close."""

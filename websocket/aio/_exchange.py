@@ -62,6 +62,9 @@ class Exchange(asyncio.BufferedProtocol):
         self._lost = self._ended = True
         self._error = None if self._abandoned else exc
         self._waiters.wake()
+        if self.transport is not None:
+            # Transports of TLS keep their protocol, which holds them: a cycle.
+            self.transport.set_protocol(asyncio.BufferedProtocol())
 
     # What is done with it
 

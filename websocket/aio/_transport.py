@@ -306,3 +306,5 @@ class SocketTransport(asyncio.Transport):
             self._protocol.connection_lost(error)
         finally:
             self._sock.close()
+            # The protocol holds this object, too: a cycle.
+            self._protocol = self._receive_from = None
