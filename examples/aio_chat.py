@@ -37,9 +37,13 @@ def lines_of_stdin() -> asyncio.Queue[str | None]:
 
 
 async def show(ws: aio.Connection) -> None:
-    async for message in ws:
-        print(message)
-    print(f"the chat is over: {ws.close_code} {ws.close_reason}")
+    try:
+        async for message in ws:
+            print(message)
+    except WebSocketConnectionClosedException as error:
+        print(error)
+    else:
+        print(f"the chat is over: {ws.close_code} {ws.close_reason}")
 
 
 async def say(ws: aio.Connection, name: str) -> None:

@@ -31,15 +31,24 @@ async def feed(url: str, number: int, queue: asyncio.Queue[tuple[int, str | byte
         return ws.stats
 
 
-async def main(url: str) -> None:
-    queue: asyncio.Queue[tuple[int, str | bytes]] = asyncio.Queue(maxsize=1000)
-    start = time.perf_counter()
-    feeds = [asyncio.create_task(feed(url, number, queue)) for number in range(FEEDS)]
-    counts: Counter[int] = Counter()
-    for _ in range(FEEDS * MESSAGES):
+async def count(queue: asyncio.Queue[tuple[int, str | bytes]], counts: Counter[int]) -> None:
+    while True:
         number, _ = await queue.get()
         counts[number] += 1
-    stats = await asyncio.gather(*feeds)
+        queue.task_done()
+
+
+async def main(url: str) -> None:
+    queue: asyncio.Queue[tuple[int, str | bytes]] = asyncio.Queue(maxsize=1000)
+    counts: Counter[int] = Counter()
+    start = time.perf_counter()
+    counting = asyncio.create_task(count(queue, counts))
+    try:
+        # The first feed that fails ends it all.
+        stats = await asyncio.gather(*(feed(url, number, queue) for number in range(FEEDS)))
+        await queue.join()
+    finally:
+        counting.cancel()
     seconds = time.perf_counter() - start
     print(f"{len(counts)} feeds, {counts.total()} messages in {seconds:.2f} s")
     fewest, most = min(counts.values()), max(counts.values())

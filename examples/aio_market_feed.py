@@ -8,43 +8,35 @@ Without a URL it talks to a market of its own on this machine, which drops its f
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import itertools
 import json
 import random
 import sys
-from collections.abc import AsyncIterator
 
-from websocket import WebSocketException, aio
+from websocket import WebSocketConnectionClosedException, aio
 from websocket.testing import Server, ServerConnection
 
 SYMBOLS = ("BTC", "ETH", "XMR")
 
 
-async def follow(url: str, symbols: tuple[str, ...]) -> AsyncIterator[dict[str, object]]:
-    """Yield ticks for ever. A server forgets the subscriptions of a connection that is lost."""
-    for attempt in itertools.count():
-        try:
-            async with aio.connect(url, timeout=10) as ws:
-                await ws.send_many(json.dumps({"op": "subscribe", "symbol": s}) for s in symbols)
-                print(f"subscribed to {len(symbols)} symbols")
-                async for message in ws:
-                    yield json.loads(message)
-        except (OSError, WebSocketException) as error:
-            print(f"lost: {error}")
-        # Not all at the same moment, and not faster and faster.
-        await asyncio.sleep(min(0.05 * 2**attempt, 30) * random.uniform(0.5, 1))
-
-
 async def main(url: str) -> None:
-    seen: set[object] = set()
-    async with contextlib.aclosing(follow(url, SYMBOLS)) as ticks:
-        async for tick in ticks:
-            print(f"{tick['symbol']}: {tick.get('price', 'subscribed')}")
-            seen.add(tick["symbol"])
-            if seen == set(SYMBOLS):
-                break
-    print("every symbol was seen")
+    seen: set[str] = set()
+    # Each turn of this loop has a connection of its own. After one that was lost it waits a
+    # little, and longer each time, before it brings the next.
+    async for ws in aio.connect(url, timeout=10, reconnect=True):
+        try:
+            # A server forgets the subscriptions of a connection that is lost.
+            await ws.send_many(json.dumps({"op": "subscribe", "symbol": s}) for s in SYMBOLS)
+            print(f"subscribed to {len(SYMBOLS)} symbols")
+            async for message in ws:
+                tick = json.loads(message)
+                print(f"{tick['symbol']}: {tick.get('price', 'subscribed')}")
+                seen.add(tick["symbol"])
+                if seen == set(SYMBOLS):
+                    print("every symbol was seen")
+                    return
+        except WebSocketConnectionClosedException as error:
+            print(f"lost: {error}")
 
 
 def market() -> Server:
