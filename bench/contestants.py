@@ -46,14 +46,16 @@ OLD = "websocket-client 1.9.2 + wsaccel"
 OLD_PLAIN = "websocket-client 1.9.2"
 OLD_APP = "WebSocketApp of 1.9.2 + wsaccel"
 PICOWS = "picows core"
+PICOWS_AWAITED = "picows.websockets"
+WEBSOCKETS = "websockets"
 
 _OWN_ON_LOOPS = [(AIO, "aio_connection"), (AIO_LISTENER, "aio_listener")]
 
 _ON_LOOPS = [
     (PICOWS, "picows_core"),
-    ("picows.websockets", "picows_websockets"),
+    (PICOWS_AWAITED, "picows_websockets"),
     ("aiohttp", "aiohttp_client"),
-    ("websockets", "websockets_asyncio"),
+    (WEBSOCKETS, "websockets_asyncio"),
 ]
 
 CONTESTANTS = [

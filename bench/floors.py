@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from typing import Any, Final, NamedTuple
 
-from .contestants import NATIVE, NATIVE_APP, OLD, OLD_PLAIN, PICOWS, RAW, TWIN
+from .contestants import (
+    AIO,
+    AIO_LISTENER,
+    NATIVE,
+    NATIVE_APP,
+    OLD,
+    OLD_PLAIN,
+    PICOWS,
+    PICOWS_AWAITED,
+    RAW,
+    TWIN,
+    WEBSOCKETS,
+)
 from .run import Results
 
 
@@ -71,6 +83,19 @@ FLOORS: Final = [
     Floor("batch-32", TWIN, "single sends", 3),
     Floor("connect", NATIVE, OLD_PLAIN, 1.5),
     Floor("connect", TWIN, OLD_PLAIN, 1.5),
+    *(
+        Floor(scenario, ours + loop, theirs + loop, least)
+        for scenario, ours, theirs, least in (
+            ("receive-32", AIO_LISTENER, PICOWS, 1.0),
+            ("receive-32", AIO, PICOWS_AWAITED, 1.5),
+            ("receive-32", AIO, WEBSOCKETS, 8),
+            ("echo-32", AIO_LISTENER, PICOWS, 1.0),
+            ("echo-32", AIO, WEBSOCKETS, 1.5),
+            ("receive-16m", AIO_LISTENER, PICOWS, 1.0),
+            ("send-16m", AIO_LISTENER, PICOWS, 1.0),
+        )
+        for loop in ("", ", uvloop")
+    ),
     Floor("import", NATIVE, OLD_PLAIN, 1.0),
     Floor("import", TWIN, OLD_PLAIN, 1.0),
     Floor("memory", NATIVE, "its socket", 8192),
