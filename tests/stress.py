@@ -69,7 +69,7 @@ class Counting:
                 connection.send(number)
 
 
-def threads_round(dice: random.Random) -> None:
+def threads_round(dice: random.Random, server_tls: Any = None, client_tls: Any = None) -> None:
     handler = Counting()
     sent: Counter[str] = Counter()
     surprises: list[BaseException] = []
@@ -97,8 +97,9 @@ def threads_round(dice: random.Random) -> None:
         time.sleep(after)
         ws.close(timeout=DEADLINE)
 
-    with Server(handler) as server:
-        ws = websocket.create_connection(server.url, timeout=DEADLINE)
+    with Server(handler, ssl_context=server_tls) as server:
+        sslopt = {"context": client_tls} if client_tls is not None else None
+        ws = websocket.create_connection(server.url, timeout=DEADLINE, sslopt=sslopt)
         jobs: list[tuple[Any, ...]] = [(receive, ws)]
         jobs += [(send, ws, str(name), dice.choices(SIZES, k=7)) for name in range(SENDERS)]
         jobs += [(close, ws, dice.random() / 50) for _ in range(2)]

@@ -45,8 +45,8 @@ class Outer:
     def gettimeout(self) -> float | None:
         return self.timeout
 
-    def settimeout(self, value: float | None) -> None:
-        self.timeout = value
+    def setblocking(self, flag: bool) -> None:
+        self.timeout = None if flag else 0.0
 
     def _waits(self) -> bool:
         self.turn = not self.turn

@@ -50,7 +50,7 @@ class NestedTLSSocket(TimeoutBeside):
         session: Any = None,
     ) -> None:
         self._timeout = outer.gettimeout()
-        outer.settimeout(0)
+        outer.setblocking(False)
         self.outer = outer
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()

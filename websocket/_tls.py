@@ -200,7 +200,9 @@ def build_context(sslopt: Mapping[str, Any]) -> ssl.SSLContext:
 
 def _new_context(sslopt: Mapping[str, Any]) -> ssl.SSLContext:
     own = any(sslopt.get(option) for option in _CA_OPTIONS) or os.environ.get(CA_BUNDLE_VARIABLE)
-    if not own and sslopt.get("cert_reqs") in (None, ssl.CERT_REQUIRED):
+    # The classes that gevent and eventlet put in place call themselves without end under it.
+    patched = ssl.SSLContext.__module__ != "ssl"
+    if not (own or patched) and sslopt.get("cert_reqs") in (None, ssl.CERT_REQUIRED):
         with contextlib.suppress(ImportError):
             truststore = importlib.import_module("truststore")
             made: ssl.SSLContext = truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -374,8 +376,8 @@ def _wrapped(sock: Any, settings: Settings, deadline: Deadline) -> Any:
 
 def _shake_hands(sock: Any, deadline: Deadline) -> None:
     # OpenSSL takes a while until it waits, and would not notice a Ctrl-C of that time. So it
-    # never waits by itself.
-    sock.settimeout(0)
+    # never waits by itself. (To eventlet's sockets, a timeout of 0 does not say that.)
+    sock.setblocking(False)
     while True:
         try:
             sock.do_handshake()

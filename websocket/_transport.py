@@ -226,6 +226,10 @@ class _NotPlain:
         return map_io_error(error) or error
 
 
+# Where Python's TLS sockets raise, those that gevent puts in their place return 0.
+_PYTHONS_OWN = not HAVE_SSL or ssl.SSLSocket.__module__ == "ssl"
+
+
 class TLSTransport(_NotPlain):
     """A TLS socket, kept non-blocking.
 
@@ -243,7 +247,7 @@ class TLSTransport(_NotPlain):
         self._closed = False
         if not isinstance(sock, TimeoutBeside):
             timeout = sock.gettimeout()
-            sock.settimeout(0)
+            sock.setblocking(False)
             # The object may be the program's own, so it can't be made of another class from
             # the start.
             kind: Any = type(sock)  # pyright: ignore[reportUnknownVariableType]
@@ -263,7 +267,14 @@ class TLSTransport(_NotPlain):
         return self._call("The receive", self._sock.recv_into, view, deadline)
 
     def send(self, data: bytes | memoryview, deadline: Deadline | None = None) -> int:
-        return self._call("The send", self._sock.send, data, deadline)
+        send = self._sock.send if _PYTHONS_OWN else self._send_or_raise
+        return self._call("The send", send, data, deadline)
+
+    def _send_or_raise(self, data: bytes | memoryview) -> int:
+        sent: int = self._sock.send(data)
+        if not sent and len(data):
+            raise SSLWantWriteError("The operation did not complete (write)")
+        return sent
 
     def _call(
         self,
