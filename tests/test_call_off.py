@@ -391,6 +391,26 @@ def test_no_factory_is_asked_any_more() -> None:
     assert asked == []
 
 
+@pytest.mark.parametrize("scheme", ["ws", "wss"])
+def test_a_socket_that_comes_too_late_is_closed(scheme: str) -> None:
+    """Nobody can end a program's own function; what it returns is not used any more."""
+    ws = websocket.WebSocket()
+    made: list[socket.socket] = []
+
+    def factory(address: tuple[str, int], timeout: float | None) -> socket.socket:
+        made.append(socket.create_connection(("127.0.0.1", server.port)))
+        closer = threading.Thread(target=ws.close)
+        closer.start()
+        closer.join(DEADLINE)
+        assert not closer.is_alive()
+        return made[0]
+
+    with serve(wait_for_end) as server:
+        with pytest.raises(WebSocketConnectionClosedException, match="Closed while connecting"):
+            ws.connect(f"{scheme}://server.example/", socket_factory=factory)
+        assert made[0].fileno() == -1
+
+
 def test_what_is_no_socket_can_be_called_off() -> None:
     """A program's stand-in may have no shutdown; the next step is not begun then."""
     call_off = CallOff()
