@@ -188,6 +188,65 @@ def test_a_forked_child_may_close_a_run_of_its_parent(face: str) -> None:
     assert server.errors == []
 
 
+FORK_WHILE_CONNECTING = """
+    import os, sys, threading, websocket
+
+    ws = websocket.WebSocket()
+    errors = []
+
+    def connect():
+        try:
+            ws.connect(sys.argv[1], timeout=30)
+        except Exception as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=connect)
+    thread.start()
+    sys.stdin.readline()  # the server has the request
+    child = os.fork()
+    if not child:
+        ws.close()
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    print("closed", flush=True)
+    thread.join()
+    assert not errors, errors
+    ws.send("after")
+    assert ws.recv() == "after"
+    ws.close()
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="fork is of POSIX")
+def test_a_forked_child_may_close_what_its_parent_connects() -> None:
+    asked, closed = threading.Event(), threading.Event()
+
+    def wait(_: object) -> None:
+        asked.set()
+        closed.wait(DEADLINE)
+
+    code = textwrap.dedent(FORK_WHILE_CONNECTING)
+    with (
+        Server(process_request=wait, handshake_timeout=60) as server,
+        subprocess.Popen(
+            [sys.executable, "-c", code, server.url],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as process,
+    ):
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert asked.wait(DEADLINE)
+        process.stdin.write("\n")
+        process.stdin.flush()
+        assert process.stdout.readline() == "closed\n"
+        closed.set()
+        _, errors = process.communicate(timeout=DEADLINE)
+    assert process.returncode == 0, errors
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="fork is of POSIX")
 def test_a_child_gives_back_its_copy_while_a_thread_of_the_parent_holds_the_locks() -> None:
     left, right = socket.socketpair()

@@ -7,6 +7,7 @@ decide when. What a deadline is stands in ``_deadline``.
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import threading
 from collections.abc import Callable, Generator
@@ -32,6 +33,7 @@ class CallOff:
         self.called = False
         self.asked = False
         self._end: Callable[[], object] | None = None
+        self._process = os.getpid()
         # Reentrant, as a signal handler may call off what its own thread is about to begin.
         self._lock = threading.RLock()
 
@@ -86,7 +88,8 @@ class CallOff:
         """Call the operation off; from any thread and from signal handlers."""
         with self._lock:
             self.called = True
-            if self._end is not None:
+            # In a child process, what waits is the parent's.
+            if self._end is not None and os.getpid() == self._process:
                 self._end()
 
 
