@@ -28,6 +28,7 @@ from websocket import (
     WebSocketTimeoutException,
     aio,
 )
+from websocket.aio._waiters import Waiters
 from websocket.testing import Server, ServerConnection
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
@@ -106,6 +107,26 @@ def test_a_receive_that_timed_out_has_lost_nothing(run: Any) -> None:
 
     with scripted(script) as url:
         run(main(url))
+
+
+def test_one_that_has_waited_long_enough_is_forgotten(run: Any) -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        waiters = Waiters(loop)
+        with pytest.raises(WebSocketTimeoutException):
+            await waiters.wait(loop.time())
+        assert not waiters
+        # Late, and woken in the same turn: the one behind it is woken instead.
+        late = asyncio.ensure_future(waiters.wait(loop.time()))
+        behind = asyncio.ensure_future(waiters.wait())
+        await asyncio.sleep(0)
+        loop.call_at(loop.time(), waiters.wake)
+        await behind
+        with pytest.raises(WebSocketTimeoutException):
+            await late
+        assert not waiters
+
+    run(main())
 
 
 def test_a_message_for_a_cancelled_receiver_goes_to_the_next() -> None:

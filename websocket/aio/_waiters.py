@@ -48,6 +48,9 @@ class Waiters:
             if timer is not None:
                 timer.cancel()
         if late:
+            # Unless somebody was woken in the same turn of the loop, who stood behind it.
+            if waiter in self._queue:
+                self._queue.remove(waiter)
             raise WebSocketTimeoutException("The operation timed out.")
 
     def wake(self) -> None:
