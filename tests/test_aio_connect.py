@@ -193,6 +193,28 @@ def test_a_cancelled_connect_leaves_nothing() -> None:
         run(main(server.port))
 
 
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [({}, True), ({"sockopt": [(socket.IPPROTO_TCP, socket.TCP_NODELAY, 0)]}, False)],
+)
+def test_small_frames_do_not_wait_for_one_another(options: dict[str, Any], expected: bool) -> None:
+    """Whoever has made the socket; unless the program wants it otherwise."""
+
+    async def main() -> None:
+        def make(*_: Any) -> socket.socket:
+            return socket.create_connection(("127.0.0.1", server.port))
+
+        for source in ({}, {"socket": make()}, {"socket_factory": make}):
+            # What a factory has made is as the program wants it.
+            wanted = expected or "socket_factory" in source
+            async with aio.connect(server.url, **source, **options) as ws:
+                sock = ws.get_extra_info("socket")
+                assert bool(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)) is wanted
+
+    with Server() as server:
+        run(main())
+
+
 def test_a_socket_of_the_program() -> None:
     async def main(port: int, url: str) -> None:
         assert await greet(url, socket=socket.create_connection(("127.0.0.1", port))) == "hello"

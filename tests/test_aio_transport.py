@@ -11,7 +11,7 @@ import gc
 import socket
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import pytest
@@ -113,6 +113,15 @@ def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
         yield ours, theirs
 
 
+@contextlib.asynccontextmanager
+async def started(begin: Any) -> AsyncIterator[tuple[Log, socket.socket]]:
+    """A transport's protocol, and the other end."""
+    with pair() as (ours, theirs):
+        log = Log()
+        await begin(ours, log)
+        yield log, theirs
+
+
 async def take(sock: socket.socket, count: int) -> bytes:
     """So many bytes, or all until the end."""
     data = bytearray()
@@ -127,9 +136,7 @@ async def take(sock: socket.socket, count: int) -> bytes:
 class TestBothTransports:
     def test_there_and_back(self, run: Any, begin: Any) -> None:
         async def main() -> None:
-            with pair() as (ours, theirs):
-                log = Log()
-                await begin(ours, log)
+            async with started(begin) as (log, theirs):
                 theirs.send(b"Hello")
                 await log.until(lambda: log.received == b"Hello")
                 for data in (b"one", bytearray(b"two"), memoryview(b"three"), b""):
@@ -145,9 +152,7 @@ class TestBothTransports:
         self, run: Any, begin: Any
     ) -> None:
         async def main() -> None:
-            with pair() as (ours, theirs):
-                log = Log()
-                await begin(ours, log)
+            async with started(begin) as (log, theirs):
                 log.transport.set_write_buffer_limits(100_000, 1000)
                 parts = [bytes([i % 256]) * (7000 + i) for i in range(400)]
                 for part in parts:
@@ -166,9 +171,7 @@ class TestBothTransports:
 
     def test_close_sends_first_what_waits(self, run: Any, begin: Any) -> None:
         async def main() -> None:
-            with pair() as (ours, theirs):
-                log = Log()
-                await begin(ours, log)
+            async with started(begin) as (log, theirs):
                 log.transport.write(b"x" * 3_000_000)
                 log.transport.close()
                 assert log.transport.is_closing()
@@ -179,9 +182,7 @@ class TestBothTransports:
 
     def test_abort_does_not_wait(self, run: Any, begin: Any) -> None:
         async def main() -> None:
-            with pair() as (ours, theirs):
-                log = Log()
-                await begin(ours, log)
+            async with started(begin) as (log, theirs):
                 log.transport.write(b"x" * 3_000_000)
                 log.transport.close()
                 log.transport.abort()
@@ -196,10 +197,8 @@ class TestBothTransports:
     @pytest.mark.parametrize("stays", [False, True])
     def test_the_end_of_the_stream(self, run: Any, begin: Any, stays: bool) -> None:
         async def main() -> None:
-            with pair() as (ours, theirs):
-                log = Log()
+            async with started(begin) as (log, theirs):
                 log.stays = stays
-                await begin(ours, log)
                 theirs.send(b"last")
                 theirs.shutdown(socket.SHUT_WR)
                 await log.until(lambda: "eof" in log.told)
@@ -216,9 +215,7 @@ class TestBothTransports:
 
     def test_paused(self, run: Any, begin: Any) -> None:
         async def main() -> None:
-            with pair() as (ours, theirs):
-                log = Log()
-                await begin(ours, log)
+            async with started(begin) as (log, theirs):
                 assert log.transport.is_reading()
                 log.transport.pause_reading()
                 log.transport.pause_reading()
@@ -241,9 +238,7 @@ class TestBothTransports:
 
     def test_a_peer_that_has_gone(self, run: Any, begin: Any) -> None:
         async def main() -> None:
-            with pair() as (ours, theirs):
-                log = Log()
-                await begin(ours, log)
+            async with started(begin) as (log, theirs):
                 log.transport.pause_reading()
                 theirs.close()
                 log.transport.write(b"x" * 3_000_000)
@@ -253,10 +248,8 @@ class TestBothTransports:
 
     def test_a_peer_that_goes_while_something_waits(self, run: Any, begin: Any) -> None:
         async def main() -> None:
-            with pair() as (ours, theirs):
-                log = Log()
+            async with started(begin) as (log, theirs):
                 log.stays = True
-                await begin(ours, log)
                 log.transport.write(b"x" * 3_000_000)
                 theirs.close()
                 assert isinstance(await log.lost, (BrokenPipeError, ConnectionResetError))
@@ -288,6 +281,16 @@ class TestBothTransports:
 
 
 class TestOwnTransport:
+    def test_addresses_outlive_the_connection(self, run: Any) -> None:
+        async def main() -> None:
+            async with aio.connect(server.url) as ws:
+                ours = ws.get_extra_info("socket").getsockname()
+            assert ws.local_address == ours
+            assert ws.remote_address == ("127.0.0.1", server.port)
+
+        with Server(echo) as server:
+            run(main())
+
     def test_an_error_in_the_protocol_closes_it(self) -> None:
         class Broken(Log):
             def buffer_updated(self, nbytes: int) -> None:
@@ -393,9 +396,7 @@ class TestOwnTransport:
 
     def test_nothing_is_nothing(self, run: Any) -> None:
         async def main() -> None:
-            with pair() as (ours, theirs):
-                log = Log()
-                await own(ours, log)
+            async with started(own) as (log, theirs):
                 log.transport.write(b"x" * 1_000_000)
                 log.transport.write(b"")
                 log.transport.close()

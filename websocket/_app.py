@@ -1,4 +1,7 @@
-"""The callback face: ``WebSocketApp``. Signatures, checks and callbacks; a run is in ``_run``."""
+"""The callback face: ``WebSocketApp``. Signatures, checks and callbacks; a run is in ``_run``.
+
+It is long because the documented class has so many parameters, each explained where it is taken.
+"""
 
 from __future__ import annotations
 

@@ -61,9 +61,6 @@ class ReceivingHalf:
         counts: what was received and sent so far.
     """
 
-    # Whether events may come up otherwise than by ``go_on``.
-    _short_cut = True
-
     def __init__(
         self,
         role: Role,
@@ -115,29 +112,8 @@ class ReceivingHalf:
                 left unchecked when the driver begins to wait; and where nobody has to wait,
                 text is decoded once, not twice.
         """
-        counts = self.counts
-        counts.bytes_received += count
-        if self._large is not None:
-            self._large.wrote(count)
-        else:
-            buffer = self.buffer
-            buffer.wrote(count)
-            if (
-                self._short_cut
-                and self.scans
-                and self._header is None
-                and not self._messages.opcode
-                and not self.ended
-            ):
-                # ``_parse`` would do the same. Most reads have no more than this to do, and
-                # for small messages each call counts.
-                buffer.start, messages = scan(
-                    buffer.data, buffer.start, buffer.end, self.scan_limit
-                )
-                self.events.extend(messages)
-                counts.messages_received += len(messages)
-                if buffer.start == buffer.end:
-                    return
+        self.counts.bytes_received += count
+        (self._large or self.buffer).wrote(count)
         self.go_on(more)
 
     def received_messages(self, count: int, start: int, messages: list[str | bytes]) -> None:
@@ -160,8 +136,7 @@ class ReceivingHalf:
         """
         buffer = self.buffer
         if (
-            self._short_cut
-            and self.scans
+            self.scans
             and self._header is None
             and not self._messages.opcode
             and not self.ended

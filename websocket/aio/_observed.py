@@ -21,7 +21,10 @@ class ObservedCore(Core):
     """Tells of the messages that it has parsed."""
 
     observer: Observer
-    _short_cut = False
+
+    def resting(self) -> None:
+        # What comes up otherwise than by ``go_on`` would not be told of.
+        return None
 
     def go_on(self, more: Callable[[], bool] | None = None) -> None:
         before = len(self.events)

@@ -109,13 +109,15 @@ class ReceivingProtocol(SendingProtocol):
 
     def _receive_on(self, fd: int) -> int:
         """Receive; more than once while text is incomplete, so that it is checked once only."""
+        count = 0
+        self._unchecked = False
         for _ in range(_MOST_READS):
             try:
                 count = os.readv(fd, (self.get_buffer(-1),))
             except BlockingIOError:
-                if self._unchecked:
-                    break
-                raise
+                if not self._unchecked:
+                    raise
+                break
             self._unchecked = False
             if not count:
                 return 0
@@ -124,9 +126,9 @@ class ReceivingProtocol(SendingProtocol):
                 return count
             if not self._reading or self.transport.is_closing():
                 break
-        self._unchecked = False
+        # Nothing stays unchecked while there is nothing to read.
         self.go_on()
-        return 1
+        return count
 
     def _read_on(self) -> bool:
         """There is text that is unchecked: yes, there may be more."""

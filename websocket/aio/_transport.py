@@ -65,8 +65,9 @@ class SocketTransport(asyncio.Transport):
         sock: socket.socket,
         protocol: asyncio.BufferedProtocol,
     ) -> None:
-        # The base class's own would make a dictionary for each connection.
         self._closing = self._lost = True
+        # The addresses are asked for now, as programs want to know them when it has ended, too.
+        super().__init__({"socket": sock, **_addresses(sock)})
         self._loop = loop
         self._sock = sock
         self._fd = sock.fileno()
@@ -98,14 +99,6 @@ class SocketTransport(asyncio.Transport):
                 f"unclosed transport {self!r}", ResourceWarning, source=self, stacklevel=2
             )
             self._sock.close()
-
-    def get_extra_info(self, name: str, default: Any = None) -> Any:
-        if name == "socket":
-            return self._sock
-        if name in ("sockname", "peername"):
-            with contextlib.suppress(OSError):
-                return getattr(self._sock, f"get{name}")()
-        return default
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
         self._protocol: Any = protocol
@@ -308,3 +301,12 @@ class SocketTransport(asyncio.Transport):
             self._sock.close()
             # The protocol holds this object, too: a cycle.
             self._protocol = self._receive_from = None
+
+
+def _addresses(sock: socket.socket) -> dict[str, Any]:
+    """Those that the system tells: a peer may have gone already."""
+    found: dict[str, Any] = {}
+    for name in ("sockname", "peername"):
+        with contextlib.suppress(OSError):
+            found[name] = getattr(sock, f"get{name}")()
+    return found
