@@ -13,7 +13,7 @@ setup(
             "websocket._accel._c",
             [
                 f"websocket/_accel/{name}.c"
-                for name in ("_c", "_keys", "_encode", "_scan", "_sockets")
+                for name in ("_c", "_keys", "_encode", "_scan", "_sockets", "_fast_path")
             ],
             depends=["websocket/_accel/_c.h"],
             extra_compile_args=flags,

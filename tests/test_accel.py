@@ -641,43 +641,9 @@ class SocketCases:
         with self.ours, self.theirs:
             yield
 
-    def receive(self, room: int = 100, limit: int = sys.maxsize) -> Any:
-        self.block = bytearray(room)
-        result = self.twin.receive_messages(self.ours.fileno(), self.block, limit)
-        self.block.append(0)  # no view of it is left
-        return result
-
-    def test_messages(self):
-        self.theirs.send(frame(1, b"Hello") + frame(2, b"\xff"))
-        assert self.receive() == (10, 10, ["Hello", b"\xff"])
-
-    def test_the_scan_stops_where_it_has_to(self):
-        data = frame(1, b"Hello") + frame(9, b"ping") + frame(1, b"late")
-        self.theirs.send(data)
-        assert self.receive() == (len(data), 7, ["Hello"])
-        assert self.block.startswith(data)
-        self.theirs.send(data)
-        assert self.receive(limit=4) == (len(data), 0, [])
-
-    def test_no_more_than_there_is_room_for(self):
-        self.theirs.send(frame(1, b"Hello") * 2)
-        assert self.receive(10) == (10, 7, ["Hello"])
-        assert self.receive(10) == (4, 0, [])
-        assert self.block[:4] == b"ello"
-
-    def test_nothing_has_come(self):
-        with pytest.raises(BlockingIOError):
-            self.receive()
-
-    def test_the_end(self):
-        self.theirs.close()
-        assert self.receive() == (0, 0, [])
-
     def test_no_socket(self):
         fd = os.dup(self.ours.fileno())
         os.close(fd)
-        with pytest.raises(OSError, match="Bad file descriptor"):
-            self.twin.receive_messages(fd, bytearray(9), 9)
         with pytest.raises(OSError, match="Bad file descriptor"):
             self.twin.send_bytes(fd, b"x")
 
@@ -853,11 +819,6 @@ class TestCArguments:
             lambda: _c.scan(bytearray(4), 0, 2**70, 9),
             lambda: _c.scan("text", 0, 4, 9),
             lambda: _c.scan(bytearray(4), 0, 4),
-            lambda: _c.receive_messages(),
-            lambda: _c.receive_messages(-1, bytearray(4), 9),
-            lambda: _c.receive_messages("0", bytearray(4), 9),
-            lambda: _c.receive_messages(0, bytes(4), 9),
-            lambda: _c.receive_messages(0, bytearray(4), "9"),
             lambda: _c.send_bytes(0),
             lambda: _c.send_bytes(-1, b""),
             lambda: _c.send_bytes(0, "text"),

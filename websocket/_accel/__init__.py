@@ -28,8 +28,10 @@ scan = chosen.scan
 scan_deflated = chosen.scan_deflated
 
 # Windows has neither: there the event loop reads and writes itself.
-receive_messages = getattr(chosen, "receive_messages", py.receive_messages)
 send_bytes = getattr(chosen, "send_bytes", py.send_bytes)
+
+# What stands for ``FastPath`` of ``aio._fast_path``, which does I/O and is not here therefore.
+CFastPath = getattr(chosen, "FastPath", None)
 
 __all__ = [
     "encode_batch",
@@ -38,7 +40,6 @@ __all__ = [
     "frame_header",
     "mask",
     "mask_key",
-    "receive_messages",
     "scan",
     "scan_deflated",
     "send_bytes",

@@ -1,5 +1,5 @@
-/* The hot functions in C: the twin of py.py, which says what they do and is what they are
- * tested against. */
+/* The hot functions in C: the twin of py.py (and of aio/_fast_path.py), which says what they do
+ * and is what they are tested against. */
 
 #include "_c.h"
 
@@ -10,7 +10,7 @@ prepare(PyObject *module)
         || PyModule_AddFunctions(module, scan_functions) < 0) {
         return -1;
     }
-    return PyModule_AddFunctions(module, socket_functions);
+    return PyModule_AddFunctions(module, socket_functions) < 0 ? -1 : prepare_fast_path(module);
 }
 
 static int

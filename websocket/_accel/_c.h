@@ -1,4 +1,5 @@
-/* What the parts of the module share: _keys.c, _encode.c, _scan.c and _sockets.c. */
+/* What the parts of the module share: _keys.c, _encode.c, _scan.c, _sockets.c
+ * and _fast_path.c. */
 
 #ifndef WEBSOCKET_ACCEL_H
 #define WEBSOCKET_ACCEL_H
@@ -7,11 +8,21 @@
 #include <Python.h>
 #include <stdint.h>
 #include <string.h>
+#ifndef _WIN32
+#include <sys/socket.h>
+#endif
 
 #define FINAL_TEXT 0x81
 #define FINAL_BINARY 0x82
 #define MASKED 0x80
 #define POOL_SIZE 1024
+
+/* A peer that has gone is an error, not a signal. */
+#ifdef MSG_NOSIGNAL
+#define SEND_FLAGS MSG_NOSIGNAL
+#else
+#define SEND_FLAGS 0
+#endif
 
 typedef struct {
     PyObject *urandom;
@@ -30,8 +41,23 @@ check_arguments(const char *name, Py_ssize_t given, Py_ssize_t wanted)
     return 0;
 }
 
+/* A payload's bytes. */
+typedef struct {
+    const void *data;
+    Py_ssize_t size;
+    PyObject *encoded; /* what is to be released, if anything */
+    Py_buffer buffer;
+    int has_buffer;
+} payload_view;
+
 int prepare_keys(PyObject *module);
 int take_key(PyObject *module, unsigned char *key);
+int view_payload(PyObject *payload, payload_view *view);
+void release_payload(payload_view *view);
+PyObject *build_frame(unsigned char first, const void *payload, Py_ssize_t size,
+                      const unsigned char *key);
+PyObject *take_exception(void);
+int prepare_fast_path(PyObject *module);
 int append_messages(PyObject *messages, const unsigned char *base, Py_ssize_t *start,
                     Py_ssize_t end, Py_ssize_t limit);
 

@@ -98,7 +98,7 @@ put_frame(unsigned char *p, unsigned char first, const void *payload, Py_ssize_t
     return p + size - begin;
 }
 
-static PyObject *
+PyObject *
 build_frame(unsigned char first, const void *payload, Py_ssize_t size, const unsigned char *key)
 {
     Py_ssize_t head = (size < 126 ? 2 : size < 65536 ? 4 : 10) + (key == NULL ? 0 : 4);
@@ -114,16 +114,8 @@ build_frame(unsigned char first, const void *payload, Py_ssize_t size, const uns
     return frame;
 }
 
-/* A payload's bytes, wherever they are. */
-typedef struct {
-    const void *data;
-    Py_ssize_t size;
-    PyObject *encoded; /* what is to be released, if anything */
-    Py_buffer buffer;
-    int has_buffer;
-} payload_view;
-
-static int
+/* Find a payload's bytes, wherever they are; 0 and an exception where there are none. */
+int
 view_payload(PyObject *payload, payload_view *view)
 {
     view->encoded = NULL;
@@ -154,7 +146,7 @@ view_payload(PyObject *payload, payload_view *view)
     return 1;
 }
 
-static void
+void
 release_payload(payload_view *view)
 {
     Py_XDECREF(view->encoded);
@@ -217,7 +209,7 @@ encode_masked(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
 }
 
 /* The exception that is set, as an object; none is set afterwards. */
-static PyObject *
+PyObject *
 take_exception(void)
 {
 #if PY_VERSION_HEX >= 0x030C0000

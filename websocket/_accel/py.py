@@ -23,6 +23,7 @@ __all__ = [
     "mask_key",
     "scan",
     "scan_deflated",
+    "send_bytes",
 ]
 
 Payload = str | bytes | bytearray | memoryview
@@ -214,30 +215,11 @@ def scan(data: bytearray, start: int, end: int, limit: int) -> tuple[int, list[s
     return start, messages
 
 
-def receive_messages(fd: int, data: bytearray, limit: int) -> tuple[int, int, list[str | bytes]]:
-    """Receive from a socket into ``data``, and ``scan`` what has come.
-
-    Parameters:
-        fd: the socket's, which never waits. Not on Windows.
-        data: room for what comes.
-        limit: see ``scan``.
-
-    Returns:
-        how many bytes have come, none at the end of the stream; where the scan stopped; the
-        messages.
-
-    Raises:
-        OSError: as ``socket.recv_into`` does; BlockingIOError where nothing has come.
-    """
-    count = os.readv(fd, (data,))
-    return count, *scan(data, 0, count, limit)
-
-
 def send_bytes(fd: int, data: bytes | bytearray | memoryview) -> int:
     """Send as much as there is room for.
 
     Parameters:
-        fd: as for ``receive_messages``.
+        fd: the socket's, which never waits. Not on Windows.
 
     Returns:
         how many bytes that was.

@@ -227,6 +227,8 @@ class Connection(Endpoint):
         connection is closed with code 1011: there is no way to take back half a message.
         """
         driver = self._driver
+        if text is None and driver.core.plain and driver.send_fast(message):
+            return
         if isinstance(message, str):
             opcode = OP_TEXT
             if text is False:
@@ -255,13 +257,15 @@ class Connection(Endpoint):
             as ``send`` does. The messages before the one that was refused were sent.
         """
         driver = self._driver
-        before = driver.messages_sent
+        sent = 0
         if isinstance(messages, AsyncIterable):
             async for message in messages:
                 await self.send(message)
+                sent += 1
         elif not (driver.direct and driver.core.plain):
             for message in messages:
                 await self.send(message)
+                sent += 1
         else:
             batches = driver.core.encode_many(messages)
             await driver.turn()
@@ -269,8 +273,9 @@ class Connection(Endpoint):
             for frames, count in batches:
                 driver.write(frames)
                 driver.messages_sent += count
+                sent += count
                 await driver.turn()
-        return driver.messages_sent - before
+        return sent
 
     # with
 

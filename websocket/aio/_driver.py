@@ -235,7 +235,7 @@ class Driver(ReceivingProtocol):
         """``send_close``, and drop what the peer still sends before its own Close."""
         self.send_close(code, reason)
         self._dropping = True
-        self._room = None
+        self._see_to_fast_path()
         self.resume_reading()
         if self.core.streaming:
             # The rest of a message is of no use, and nothing is parsed while it waits here.
@@ -299,6 +299,7 @@ class Driver(ReceivingProtocol):
     def _standing(self) -> tuple[int, int, int]:
         """Changes with each message or piece that the program takes."""
         core = self.core
+        self.note_received()
         return core.counts.messages_received, len(core.events), len(core.buffer)
 
     def _give_up_pongs(self, before: tuple[int, int, int]) -> None:
@@ -326,6 +327,7 @@ class Driver(ReceivingProtocol):
     def _keep_alive(self) -> None:
         now = self.time()
         keepalive = self._keepalive
+        self.note_received()
         # Asking the clock at each read would cost more than it tells. And while the program
         # does not read, no pong can be seen: that is not the peer's fault.
         if self._heard or not self._reading:

@@ -58,6 +58,8 @@ class Listener(Endpoint):
         """
         driver = self._driver
         if text is None:
+            if driver.core.plain and driver.send_fast(message):
+                return
             text = isinstance(message, str)
         elif isinstance(message, str) and not text:
             message = message.encode()
@@ -85,6 +87,7 @@ class Listener(Endpoint):
     def _open(self, opened: Opened, settings: Settings) -> None:
         driver = make_driver(settings, opened.response.codec, self._delivered)
         driver.on_pause, driver.on_resume = self._paused, self._resumed
+        driver.straight_to(self, "on_message", self._failed)
         self._request = opened.request
         self._response = opened.response
         self._driver = driver
@@ -106,6 +109,16 @@ class Listener(Endpoint):
         if count == 0 and self._driver.closed and not self._told:
             self._told = True
             self._call(self.on_close, self._driver.mishap)
+
+    def _failed(self, error: BaseException, rest: list[str | bytes]) -> None:
+        """``on_message`` has raised; what came with that message is still to be handed over."""
+        self._events.extend(rest)
+        if not isinstance(error, Exception):
+            # The loop ends. Should it run again, this comes before what comes then.
+            self._driver.leave_fast_path()
+            raise error
+        self._report(error)
+        self._delivered(1)
 
     def _paused(self) -> None:
         self._call(self.on_pause)

@@ -62,15 +62,15 @@ class MessageStream:
 
     async def _receive(self) -> Any:
         connection = self._connection
-        core = connection._driver.core
+        driver = connection._driver
         if not self._begun and not connection._events:
-            core.stream()
+            driver.stream()
         try:
             return await connection._next()
         except BaseException:
             if not self._begun:
                 # The message that comes some time is for whoever asks then, in his own way.
-                core.stream(False)
+                driver.stream(False)
             raise
 
     def _wanted(self, data: str | bytes, fin: bool) -> str | bytes:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 from collections.abc import Callable
 from time import time as now
-from typing import Final
+from typing import Any, Final
 
-from .._accel import receive_messages
 from .._protocol.connection import Connection as Core
+from .._protocol.sending import LARGE
 from ._options import Settings
 from ._sending import SendingProtocol
 
@@ -32,7 +33,7 @@ class ReceivingProtocol(SendingProtocol):
         "_heard",
         "_lent",
         "_reading",
-        "_room",
+        "_straight_to",
         "_unchecked",
     )
 
@@ -40,12 +41,46 @@ class ReceivingProtocol(SendingProtocol):
         super().__init__(core, settings)
         self._deliver = deliver
         self._lent: memoryview | None = None
-        # Where ``receive_messages`` may put what comes next, see ``resting``.
-        self._room = core.resting()
+        self._straight_to: tuple[Any, ...] = (core.events, "append", deliver, None)
         self._unchecked = False
         self._reading = True
         self._dropping = False
         self._heard = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        if self.fast_path is not None:
+            sink, method, delivered, failed = self._straight_to
+            limit = self.core.scan_limit
+            self.fast_path.start(sink, method, delivered, failed, limit, LARGE)
+            self._see_to_fast_path()
+        # They hold this object: a cycle.
+        self._straight_to = ()
+
+    def straight_to(
+        self,
+        sink: Any,
+        method: str,
+        failed: Callable[[BaseException, list[str | bytes]], object],
+    ) -> None:
+        """Give messages to that method instead of ``core.events``, where that is possible.
+
+        To be called before the connection is made.
+
+        Parameters:
+            failed: called with what the method has raised, and the messages that follow.
+        """
+        self._straight_to = (sink, method, None, failed)
+
+    def _see_to_fast_path(self) -> None:
+        """Messages may come the short way from now on, or not any more."""
+        if self.fast_path is not None:
+            self.fast_path.room = None if self._dropping else self.core.resting()
+
+    def leave_fast_path(self) -> None:
+        """The next messages are to come the long way."""
+        if self.fast_path is not None:
+            self.fast_path.room = None
 
     # What the transport calls
 
@@ -73,42 +108,25 @@ class ReceivingProtocol(SendingProtocol):
         core.received(nbytes, more)
         self._parsed(before, nbytes)
 
-    def receive_from(self, fd: int) -> int:
-        """Receive from the socket itself: ``get_buffer`` and ``buffer_updated`` in one.
+    def received_messages(self, count: int, start: int, messages: list[str | bytes]) -> None:
+        """The fast path has read what is not for it alone, see there."""
+        core = self.core
+        core.counts.received_at = now()
+        self._heard = True
+        before = len(core.events)
+        core.received_messages(count, start, messages)
+        self._parsed(before, count)
 
-        Written out for what is usual where each call counts: a few small messages, whole,
-        and nothing else.
+    def receive_from(self, fd: int) -> int:
+        """Receive from the socket itself: ``get_buffer`` and ``buffer_updated`` in one, and
+        more than once while text is incomplete, so that it is checked once only.
 
         Returns:
             how many bytes have come, 0 at the end of the stream.
 
         Raises:
-            OSError: see ``receive_messages``.
+            OSError: as ``os.readv`` does.
         """
-        core = self.core
-        room = self._room
-        if room is None or not core.scans:
-            return self._receive_on(fd)
-        count, start, messages = receive_messages(fd, room, core.scan_limit)
-        events = core.events
-        counts = core.counts
-        if messages and start == count < len(room):
-            counts.received_at = now()
-            counts.bytes_received += count
-            counts.messages_received += len(messages)
-            events.extend(messages)
-            self._heard = True
-            self._deliver(count)
-        elif count:
-            counts.received_at = now()
-            self._heard = True
-            before = len(events)
-            core.received_messages(count, start, messages)
-            self._parsed(before, count)
-        return count
-
-    def _receive_on(self, fd: int) -> int:
-        """Receive; more than once while text is incomplete, so that it is checked once only."""
         count = 0
         self._unchecked = False
         for _ in range(_MOST_READS):
@@ -157,15 +175,34 @@ class ReceivingProtocol(SendingProtocol):
         """See to what has come after the first ``before`` events."""
         core = self.core
         if core.controls or core.ended or self._dropping:
-            self._room = None
+            self.leave_fast_path()
             self._sort_out(before, nbytes)
         else:
-            self._room = core.resting()
+            self._see_to_fast_path()
             self._deliver(nbytes)
 
     def _sort_out(self, before: int, nbytes: int) -> None:
         """``_parsed`` where it is not messages alone."""
         raise NotImplementedError
+
+    def stream(self, wanted: bool = True) -> None:
+        """See ``Connection.stream`` of the core."""
+        self.core.stream(wanted)
+        self._see_to_fast_path()
+
+    def note_received(self) -> None:
+        """Bring ``core.counts`` up to date."""
+        path, counts = self.fast_path, self.core.counts
+        if path is not None and path.bytes_received:
+            counts.bytes_received += path.bytes_received
+            counts.messages_received += path.messages_received
+            counts.received_at = max(path.received_at, counts.received_at or 0.0)
+            path.bytes_received = path.messages_received = 0
+            self._heard = True
+
+    def note_counts(self) -> None:
+        super().note_counts()
+        self.note_received()
 
     # Backpressure
 

@@ -12,6 +12,7 @@ from .._protocol.frames import FIN, OP_BINARY, OP_CLOSE, OP_PING, OP_PONG, OP_TE
 from .._protocol.sending import LARGE, FrameParts, Payload, not_encodable
 from .._socket import last_sent_at
 from .._stats import Stats, stats_of
+from ._fast_path import FastPath
 from ._options import Settings
 from ._pong import Pongs
 from ._waiters import Waiters
@@ -29,6 +30,9 @@ class SendingProtocol(asyncio.BufferedProtocol):
         blocked: a send has to wait for ``turn``.
         fragmenting: a message is being sent in pieces, so no other may begin.
         direct: frames go out as the protocol encodes them.
+        fast_path: the transport's, if it has one.
+        send_fast: sends a message, while ``core.plain`` is so, if that is usual; whether it
+            was, see ``FastPath.send``.
         on_pause, on_resume: called when the transport has no room, and has room again.
     """
 
@@ -42,12 +46,14 @@ class SendingProtocol(asyncio.BufferedProtocol):
         "closed",
         "core",
         "direct",
+        "fast_path",
         "fragmenting",
         "loop",
         "messages_sent",
         "on_pause",
         "on_resume",
         "pongs",
+        "send_fast",
         "senders",
         "time",
         "transport",
@@ -61,6 +67,8 @@ class SendingProtocol(asyncio.BufferedProtocol):
         self.closed = False
         self.pongs = Pongs()
         self.direct = True
+        self.fast_path: FastPath | None = None
+        self.send_fast: Callable[[object], bool] = _refuse
         self.blocked = False
         self.fragmenting = False
         self._full = False
@@ -78,6 +86,9 @@ class SendingProtocol(asyncio.BufferedProtocol):
         self.transport = transport
         self.transport.set_write_buffer_limits(*self._write_limit)
         self._write_parts = getattr(transport, "write_parts", None)
+        self.fast_path = getattr(transport, "fast_path", None)
+        if self.direct and self.fast_path is not None:
+            self.send_fast = self.fast_path.send
 
     def pause_writing(self) -> None:
         self._full = self.blocked = True
@@ -96,8 +107,11 @@ class SendingProtocol(asyncio.BufferedProtocol):
 
     def note_counts(self) -> None:
         """Bring ``core.counts`` up to date: what is counted here costs an attribute less."""
-        counts = self.core.counts
+        counts, path = self.core.counts, self.fast_path
         counts.bytes_sent, counts.messages_sent = self.bytes_sent, self.messages_sent
+        if path is not None:
+            counts.bytes_sent += path.bytes_sent
+            counts.messages_sent += path.messages_sent
         if not self.closed:
             counts.sent_at = last_sent_at(self.transport.get_extra_info("socket"))
 
@@ -194,3 +208,8 @@ class SendingProtocol(asyncio.BufferedProtocol):
             self._owed = payload
         elif self.core.close_sent is None:
             self.send(OP_PONG, payload)
+
+
+def _refuse(message: object) -> bool:
+    """``SendingProtocol.send_fast`` where there is no fast path."""
+    return False

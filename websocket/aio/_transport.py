@@ -19,6 +19,7 @@ from typing import Any, Final, cast
 
 from .._accel import send_bytes
 from .._protocol.sending import FrameParts
+from ._fast_path import FastPath
 
 # What one system call is handed at most (systems refuse more than 1024), and how many of them
 # follow one another.
@@ -37,6 +38,10 @@ class SocketTransport(asyncio.Transport):
         protocol: what it reads for. If it has a ``receive_from``, that is called with the file
             descriptor where something can be read: see ``Driver``.
 
+    Attributes:
+        fast_path: for a protocol to start; it is asked first when something can be read. None
+            where the socket may receive and send in ways of its own.
+
     Raises:
         NotImplementedError: the loop can't watch sockets. The socket is as it was.
     """
@@ -49,14 +54,15 @@ class SocketTransport(asyncio.Transport):
         "_loop",
         "_lost",
         "_low",
+        "_on_readable",
         "_pending",
         "_pending_size",
-        "_plain",
         "_protocol",
         "_reading",
         "_receive_from",
         "_send",
         "_sock",
+        "fast_path",
     )
 
     def __init__(
@@ -71,11 +77,12 @@ class SocketTransport(asyncio.Transport):
         self._loop = loop
         self._sock = sock
         self._fd = sock.fileno()
-        # Another kind of socket may receive and send in ways of its own.
-        self._plain = type(sock) is socket.socket
         self._send: Callable[[Any], int] = sock.send
-        if self._plain:
+        self._on_readable: Any = self._readable
+        self.fast_path: FastPath | None = None
+        if type(sock) is socket.socket:
             self._send = partial(send_bytes, self._fd)
+            self._on_readable = self.fast_path = FastPath(self._fd, self._readable, self._unsent)
         # What waits for room; a queue costs memory, and most connections never need one.
         self._pending: deque[memoryview | FrameParts] | None = None
         self._pending_size = 0
@@ -85,8 +92,9 @@ class SocketTransport(asyncio.Transport):
         self.set_protocol(protocol)
         if not hasattr(sock, "sendmsg"):
             raise NotImplementedError
-        loop.add_reader(self._fd, self._readable)
+        loop.add_reader(self._fd, self._on_readable)
         self._closing = self._lost = False
+        self._note_room()
         protocol.connection_made(self)
 
     def __repr__(self) -> str:
@@ -103,7 +111,9 @@ class SocketTransport(asyncio.Transport):
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
         self._protocol: Any = protocol
         self._receive_from: Callable[[int], int] | None = None
-        if self._plain:
+        if self.fast_path is not None:
+            # It was another protocol's.
+            self.fast_path.room = None
             self._receive_from = getattr(protocol, "receive_from", None)
 
     def get_protocol(self) -> asyncio.BaseProtocol:
@@ -126,11 +136,18 @@ class SocketTransport(asyncio.Transport):
     def resume_reading(self) -> None:
         if not (self._reading or self._closing):
             self._reading = True
-            self._loop.add_reader(self._fd, self._readable)
+            self._loop.add_reader(self._fd, self._on_readable)
 
-    def _readable(self) -> None:
+    def _readable(self, read: Any = None) -> None:
+        """Something can be read, unless the fast path has done so: then see there."""
         try:
-            if self._receive_from is not None:
+            if isinstance(read, BaseException):
+                raise read
+            if read is not None:
+                count = read[0]
+                if count:
+                    self._protocol.received_messages(*read)
+            elif self._receive_from is not None:
                 count = self._receive_from(self._fd)
             else:
                 count = self._sock.recv_into(self._protocol.get_buffer(-1))
@@ -156,21 +173,31 @@ class SocketTransport(asyncio.Transport):
 
     def write(self, data: Any) -> None:
         """Send bytes, now or when there is room. They must not change any more."""
-        if not self._pending:
-            if self._closing:
-                return
+        if self._pending:
+            self._wait_with(memoryview(data), len(data))
+        elif not self._closing:
             try:
                 sent = self._send(data)
             except (BlockingIOError, InterruptedError):
                 sent = 0
             except OSError as error:
-                self._fail(error)
+                self._unsent(data, error)
                 return
-            if sent == len(data):
-                return
-            data = memoryview(data)[sent:]
-            self._loop.add_writer(self._fd, self._writable)
+            if sent < len(data):
+                self._unsent(memoryview(data)[sent:], None)
+
+    def _unsent(self, data: Any, error: OSError | None) -> None:
+        """So much of what was to be sent at once is left; the error says that nothing goes."""
+        if error is not None:
+            self._fail(error)
+            return
+        self._loop.add_writer(self._fd, self._writable)
         self._wait_with(memoryview(data), len(data))
+
+    def _note_room(self) -> None:
+        """Something waits to be sent, or nothing does any more, or nothing may."""
+        if self.fast_path is not None:
+            self.fast_path.sends = not (self._pending or self._closing)
 
     def write_parts(self, parts: FrameParts) -> None:
         """``write`` of bytes that are made when there is room for them."""
@@ -186,6 +213,7 @@ class SocketTransport(asyncio.Transport):
         if not self._pending:
             self._pending = deque()
         self._pending.append(data)
+        self._note_room()
         self._pending_size += size
         if self._pending_size > self._high and not self._full:
             self._full = True
@@ -211,6 +239,7 @@ class SocketTransport(asyncio.Transport):
             if self._closing:
                 self._finish(None)
                 return
+            self._note_room()
         if self._full and self._pending_size <= self._low:
             self._full = False
             self._protocol.resume_writing()
@@ -279,6 +308,7 @@ class SocketTransport(asyncio.Transport):
     def _stop_reading(self) -> None:
         self.pause_reading()
         self._closing = True
+        self._note_room()
 
     def _fail(self, error: Exception | None) -> None:
         if self._pending:
@@ -299,8 +329,10 @@ class SocketTransport(asyncio.Transport):
             self._protocol.connection_lost(error)
         finally:
             self._sock.close()
-            # The protocol holds this object, too: a cycle.
-            self._protocol = self._receive_from = None
+            # The protocol and the fast path hold this object, too: cycles.
+            self._protocol = self._receive_from = self._on_readable = None
+            if self.fast_path is not None:
+                self.fast_path.end()
 
 
 def _addresses(sock: socket.socket) -> dict[str, Any]:
