@@ -117,7 +117,8 @@ class ReceivingHalf:
         self.go_on(more)
 
     def received_messages(self, count: int, start: int, messages: list[str | bytes]) -> None:
-        """``received`` for what ``receive_messages`` has put into ``resting()``."""
+        """``received`` for what has been received into ``resting()``, and what ``scan`` of that
+        has returned."""
         self.counts.bytes_received += count
         self.counts.messages_received += len(messages)
         self.events.extend(messages)
@@ -128,10 +129,10 @@ class ReceivingHalf:
         self.go_on()
 
     def resting(self) -> bytearray | None:
-        """The memory to receive into next, if ``receive_messages`` may do so: nothing is
+        """The memory to receive into next, if that may go past the buffer's books: nothing is
         pending, and what comes next is the beginning of a message. None otherwise.
 
-        It stays like that for as long as ``scans`` is true and each ``receive_messages``
+        It stays like that for as long as ``scans`` is true and each ``scan`` of such memory
         finds a message at the end of what has come.
         """
         buffer = self.buffer
