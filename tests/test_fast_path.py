@@ -368,6 +368,8 @@ class TestMemory:
         lambda twin: twin(0, print, print).start(print, "x", None, None, -1, 9),
         lambda twin: twin(0, print, print).start(print, "x", None, None, "9", 9),
         lambda twin: twin(0, print, print).send(),
+        lambda twin: twin(0, print, print)(1),
+        lambda twin: twin(0, print, print)(a=1),
     ],
 )
 @pytest.mark.skipif(_c is None, reason="the accelerator was not built")

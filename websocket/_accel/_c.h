@@ -58,6 +58,8 @@ PyObject *build_frame(unsigned char first, const void *payload, Py_ssize_t size,
                       const unsigned char *key);
 PyObject *take_exception(void);
 int prepare_fast_path(PyObject *module);
+PyObject *next_message(const unsigned char *base, Py_ssize_t *start, Py_ssize_t end,
+                       Py_ssize_t limit);
 int append_messages(PyObject *messages, const unsigned char *base, Py_ssize_t *start,
                     Py_ssize_t end, Py_ssize_t limit);
 

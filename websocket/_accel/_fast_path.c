@@ -21,6 +21,7 @@ prepare_fast_path(PyObject *Py_UNUSED(module))
 
 typedef struct {
     PyObject_HEAD
+    vectorcallfunc vectorcall; /* calls it without a tuple for arguments */
     int fd;
     char sends;
     PyObject *unusual, *unsent;
@@ -72,6 +73,9 @@ fast_path_dealloc(PyObject *object)
     Py_DECREF(type);
 }
 
+static PyObject *fast_path_call(PyObject *object, PyObject *const *args, size_t nargsf,
+                                PyObject *kwnames);
+
 static PyObject *
 fast_path_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
@@ -88,6 +92,7 @@ fast_path_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     }
     self = (fast_path *)type->tp_alloc(type, 0);
     if (self != NULL) {
+        self->vectorcall = fast_path_call;
         self->fd = fd;
         self->unusual = Py_NewRef(unusual);
         self->unsent = Py_NewRef(unsent);
@@ -128,6 +133,13 @@ leave_to_others(fast_path *self, PyObject *what)
     return finished(result);
 }
 
+/* Whether the last call would have had to wait, or is to be made again. */
+static int
+would_block(void)
+{
+    return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR;
+}
+
 static PyObject *
 take_os_error(void)
 {
@@ -148,12 +160,11 @@ note_received(fast_path *self, Py_ssize_t bytes, Py_ssize_t messages)
 
 /* A message could not be handed over: tell of it and of those that were to follow. */
 static PyObject *
-fail(fast_path *self, PyObject *messages, Py_ssize_t next)
+fail(fast_path *self, PyObject *others, Py_ssize_t next)
 {
-    PyObject *error = take_exception(), *rest, *result = NULL;
-    PyObject *failed = Py_XNewRef(self->failed);
+    PyObject *error = take_exception(), *failed = Py_XNewRef(self->failed), *result = NULL, *rest;
 
-    rest = PyList_GetSlice(messages, next, PyList_GET_SIZE(messages));
+    rest = others == NULL ? PyList_New(0) : PyList_GetSlice(others, next, PyList_GET_SIZE(others));
     if (rest != NULL && failed != NULL && failed != Py_None) {
         result = PyObject_CallFunctionObjArgs(failed, error, rest, NULL);
     }
@@ -166,22 +177,25 @@ fail(fast_path *self, PyObject *messages, Py_ssize_t next)
     return finished(result);
 }
 
-/* Hand the messages over, one by one; the references that the callbacks may drop are held. */
+/* Hand over the first message, and those in the list, if there is one. The callbacks may drop
+ * what they are called with, so references to it are held. */
 static PyObject *
-hand_over(fast_path *self, PyObject *messages, Py_ssize_t count)
+hand_over(fast_path *self, PyObject *first, PyObject *others, Py_ssize_t count)
 {
-    PyObject *sink = Py_NewRef(self->sink), *method = Py_NewRef(self->method), *result = Py_None;
-    Py_ssize_t i, size = PyList_GET_SIZE(messages);
+    PyObject *sink = Py_NewRef(self->sink), *method = Py_NewRef(self->method), *result;
+    Py_ssize_t next = 0, size = others == NULL ? 0 : PyList_GET_SIZE(others);
 
-    for (i = 0; i < size && result != NULL; i++) {
-        result = PyObject_CallMethodOneArg(sink, method, PyList_GET_ITEM(messages, i));
-        Py_XDECREF(result);
+    result = PyObject_CallMethodOneArg(sink, method, first);
+    while (result != NULL && next < size) {
+        Py_DECREF(result);
+        result = PyObject_CallMethodOneArg(sink, method, PyList_GET_ITEM(others, next++));
     }
     Py_DECREF(sink);
     Py_DECREF(method);
     if (result == NULL) {
-        return fail(self, messages, i);
+        return fail(self, others, next);
     }
+    Py_DECREF(result);
     if (self->delivered != NULL && self->delivered != Py_None) {
         PyObject *delivered = Py_NewRef(self->delivered), *size_read = PyLong_FromSsize_t(count);
 
@@ -193,48 +207,85 @@ hand_over(fast_path *self, PyObject *messages, Py_ssize_t count)
     Py_RETURN_NONE;
 }
 
+/* The messages at the front of what has come: the first, and a list of the others unless it is
+ * all that there is. *start moves behind them; whether that succeeded. */
+static int
+find_messages(const unsigned char *base, Py_ssize_t *start, Py_ssize_t count, Py_ssize_t limit,
+              PyObject **first, PyObject **others)
+{
+    *others = NULL;
+    *first = next_message(base, start, count, limit);
+    if (*first == NULL) {
+        return !PyErr_Occurred();
+    }
+    if (*start == count) {
+        return 1;
+    }
+    *others = PyList_New(0);
+    return *others != NULL && append_messages(*others, base, start, count, limit);
+}
+
+/* As the unusual way wants it. */
+static PyObject *
+what_has_come(Py_ssize_t count, Py_ssize_t start, PyObject *first, PyObject *others)
+{
+    PyObject *messages = PyList_New(0);
+    int done = messages != NULL && (first == NULL || PyList_Append(messages, first) == 0) &&
+               (others == NULL || PyList_SetSlice(messages, 1, 1, others) == 0);
+
+    if (!done) {
+        Py_XDECREF(messages);
+        return NULL;
+    }
+    return Py_BuildValue("(nnN)", count, start, messages);
+}
+
 static PyObject *
 receive(fast_path *self)
 {
     Py_buffer room;
-    PyObject *messages, *result;
+    PyObject *first, *others, *result;
     Py_ssize_t count, space, start = 0;
     int done;
 
     if (PyObject_GetBuffer(self->room, &room, PyBUF_WRITABLE) < 0) {
         return NULL;
     }
-    count = recv(self->fd, room.buf, room.len, 0);
-    if (count < 0) {
-        PyBuffer_Release(&room);
-        if (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR) {
-            Py_RETURN_NONE;
-        }
-        return leave_to_others(self, take_os_error());
-    }
-    messages = PyList_New(0);
-    done = messages != NULL && append_messages(messages, room.buf, &start, count, self->limit);
     space = room.len;
+    count = recv(self->fd, room.buf, space, 0);
+    if (count < 0) {
+        result = would_block() ? NULL : take_os_error();
+        PyBuffer_Release(&room);
+        return result == NULL ? Py_NewRef(Py_None) : leave_to_others(self, result);
+    }
+    done = find_messages(room.buf, &start, count, self->limit, &first, &others);
     PyBuffer_Release(&room);
     if (!done) {
-        Py_XDECREF(messages);
-        return NULL;
+        result = NULL;
     }
-    if (start != count || count == space || count == 0 || self->sink == NULL) {
-        return leave_to_others(self, Py_BuildValue("(nnN)", count, start, messages));
+    else if (start != count || count == space || first == NULL || self->sink == NULL) {
+        result = leave_to_others(self, what_has_come(count, start, first, others));
     }
-    note_received(self, count, PyList_GET_SIZE(messages));
-    result = hand_over(self, messages, count);
-    Py_DECREF(messages);
+    else {
+        note_received(self, count, others == NULL ? 1 : 1 + PyList_GET_SIZE(others));
+        result = hand_over(self, first, others, count);
+    }
+    Py_XDECREF(first);
+    Py_XDECREF(others);
     return result;
 }
 
 static PyObject *
-fast_path_call(PyObject *object, PyObject *Py_UNUSED(args), PyObject *Py_UNUSED(kwargs))
+fast_path_call(PyObject *object, PyObject *const *Py_UNUSED(args), size_t nargsf,
+               PyObject *kwnames)
 {
     fast_path *self = (fast_path *)object;
     PyObject *result;
 
+    if (!check_arguments("FastPath", PyVectorcall_NARGS(nargsf), 0) ||
+        !check_arguments("FastPath", kwnames == NULL ? 0 : PyTuple_GET_SIZE(kwnames), 0)) {
+        return NULL;
+    }
     if (self->room == NULL || self->room == Py_None || self->sink == NULL) {
         return leave_to_others(self, Py_NewRef(Py_None));
     }
@@ -327,7 +378,7 @@ fast_path_send(PyObject *object, PyObject *message)
         Py_RETURN_TRUE;
     }
     error = Py_None;
-    if (sent < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR) {
+    if (sent < 0 && !would_block()) {
         error = take_os_error();
     }
     result = leave_unsent(self, frame, sent < 0 ? 0 : sent, error);
@@ -389,6 +440,7 @@ static PyMethodDef fast_path_methods[] = {
 };
 
 static PyMemberDef fast_path_members[] = {
+    {"__vectorcalloffset__", T_PYSSIZET, offsetof(fast_path, vectorcall), READONLY, NULL},
     {"room", T_OBJECT, offsetof(fast_path, room), 0, NULL},
     {"sends", T_BOOL, offsetof(fast_path, sends), 0, NULL},
     {"bytes_received", T_LONGLONG, offsetof(fast_path, bytes_received), 0, NULL},
@@ -405,7 +457,7 @@ static PyType_Slot fast_path_slots[] = {
     {Py_tp_dealloc, fast_path_dealloc},
     {Py_tp_traverse, fast_path_traverse},
     {Py_tp_clear, fast_path_clear},
-    {Py_tp_call, fast_path_call},
+    {Py_tp_call, PyVectorcall_Call},
     {Py_tp_methods, fast_path_methods},
     {Py_tp_members, fast_path_members},
     {0, NULL},
@@ -414,7 +466,7 @@ static PyType_Slot fast_path_slots[] = {
 static PyType_Spec fast_path_spec = {
     .name = "websocket._accel._c.FastPath",
     .basicsize = sizeof(fast_path),
-    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC,
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_HAVE_VECTORCALL,
     .slots = fast_path_slots,
 };
 

@@ -54,40 +54,52 @@ plain_frame(const unsigned char *p, Py_ssize_t have, Py_ssize_t limit,
     return head + (Py_ssize_t)length;
 }
 
+/* The message of the frame at base[*start:end], if that is plain and whole; *start moves behind it.
+ * NULL for anything else, with an exception only if there is no memory. */
+PyObject *
+next_message(const unsigned char *base, Py_ssize_t *start, Py_ssize_t end, Py_ssize_t limit)
+{
+    const unsigned char *body;
+    Py_ssize_t taken, size;
+    PyObject *message;
+
+    taken = plain_frame(base + *start, end - *start, limit, &body, &size);
+    if (taken == 0) {
+        return NULL;
+    }
+    if (base[*start] == FINAL_TEXT) {
+        message = PyUnicode_DecodeUTF8((const char *)body, size, "strict");
+        if (message == NULL && PyErr_ExceptionMatches(PyExc_UnicodeDecodeError)) {
+            /* Whoever knows the errors looks at this frame again. */
+            PyErr_Clear();
+        }
+    }
+    else {
+        message = PyBytes_FromStringAndSize((const char *)body, size);
+    }
+    if (message != NULL) {
+        *start += taken;
+    }
+    return message;
+}
+
 /* Append the messages of all whole, plain frames at the front of base[*start:end], and move
  * *start behind them; whether that succeeded. */
 int
 append_messages(PyObject *messages, const unsigned char *base, Py_ssize_t *start, Py_ssize_t end,
                 Py_ssize_t limit)
 {
-    const unsigned char *body;
-    Py_ssize_t taken, size;
     PyObject *message;
     int appended;
 
-    while ((taken = plain_frame(base + *start, end - *start, limit, &body, &size)) != 0) {
-        if (base[*start] == FINAL_TEXT) {
-            message = PyUnicode_DecodeUTF8((const char *)body, size, "strict");
-            if (message == NULL && PyErr_ExceptionMatches(PyExc_UnicodeDecodeError)) {
-                /* Whoever knows the errors looks at this frame again. */
-                PyErr_Clear();
-                break;
-            }
-        }
-        else {
-            message = PyBytes_FromStringAndSize((const char *)body, size);
-        }
-        if (message == NULL) {
-            return 0;
-        }
+    while ((message = next_message(base, start, end, limit)) != NULL) {
         appended = PyList_Append(messages, message);
         Py_DECREF(message);
         if (appended < 0) {
             return 0;
         }
-        *start += taken;
     }
-    return 1;
+    return !PyErr_Occurred();
 }
 
 PyDoc_STRVAR(scan_doc,

@@ -56,10 +56,10 @@ class Listener(Endpoint):
             WebSocketConnectionClosedException: the connection is closed or closing.
             WebSocketPayloadException: what is to be sent as text is not UTF-8.
         """
+        if text is None and self._core.plain and self._send_fast(message):
+            return
         driver = self._driver
         if text is None:
-            if driver.core.plain and driver.send_fast(message):
-                return
             text = isinstance(message, str)
         elif isinstance(message, str) and not text:
             message = message.encode()
@@ -91,10 +91,13 @@ class Listener(Endpoint):
         self._request = opened.request
         self._response = opened.response
         self._driver = driver
+        self._core = driver.core
         self._events: Any = driver.core.events
+        self._send_fast = driver.send_fast
         self._told = False
 
     def _opened(self) -> None:
+        self._send_fast = self._driver.send_fast
         self._call(self.on_open)
 
     def _delivered(self, count: int) -> None:
