@@ -41,21 +41,9 @@ check_arguments(const char *name, Py_ssize_t given, Py_ssize_t wanted)
     return 0;
 }
 
-/* A payload's bytes. */
-typedef struct {
-    const void *data;
-    Py_ssize_t size;
-    PyObject *encoded; /* what is to be released, if anything */
-    Py_buffer buffer;
-    int has_buffer;
-} payload_view;
-
 int prepare_keys(PyObject *module);
 int take_key(PyObject *module, unsigned char *key);
-int view_payload(PyObject *payload, payload_view *view);
-void release_payload(payload_view *view);
-PyObject *build_frame(unsigned char first, const void *payload, Py_ssize_t size,
-                      const unsigned char *key);
+PyObject *encode_message(PyObject *module, PyObject *message, Py_ssize_t most);
 PyObject *take_exception(void);
 int prepare_fast_path(PyObject *module);
 PyObject *next_message(const unsigned char *base, Py_ssize_t *start, Py_ssize_t end,

@@ -98,7 +98,7 @@ put_frame(unsigned char *p, unsigned char first, const void *payload, Py_ssize_t
     return p + size - begin;
 }
 
-PyObject *
+static PyObject *
 build_frame(unsigned char first, const void *payload, Py_ssize_t size, const unsigned char *key)
 {
     Py_ssize_t head = (size < 126 ? 2 : size < 65536 ? 4 : 10) + (key == NULL ? 0 : 4);
@@ -114,8 +114,16 @@ build_frame(unsigned char first, const void *payload, Py_ssize_t size, const uns
     return frame;
 }
 
-/* Find a payload's bytes, wherever they are; 0 and an exception where there are none. */
-int
+/* A payload's bytes, wherever they are. */
+typedef struct {
+    const void *data;
+    Py_ssize_t size;
+    PyObject *encoded; /* what is to be released, if anything */
+    Py_buffer buffer;
+    int has_buffer;
+} payload_view;
+
+static int
 view_payload(PyObject *payload, payload_view *view)
 {
     view->encoded = NULL;
@@ -146,7 +154,7 @@ view_payload(PyObject *payload, payload_view *view)
     return 1;
 }
 
-void
+static void
 release_payload(payload_view *view)
 {
     Py_XDECREF(view->encoded);
@@ -206,6 +214,33 @@ encode_masked(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
         return NULL;
     }
     return frame_of(args[0], args[1], key);
+}
+
+/* The masked frame of a str or bytes, neither a subclass nor longer than most. NULL for anything
+ * else, and with an exception where the text can't be encoded or there is no memory. */
+PyObject *
+encode_message(PyObject *module, PyObject *message, Py_ssize_t most)
+{
+    unsigned char key[4], first;
+    payload_view view;
+    PyObject *frame = NULL;
+
+    if (PyUnicode_CheckExact(message) && PyUnicode_GET_LENGTH(message) <= most) {
+        first = FINAL_TEXT;
+    }
+    else if (PyBytes_CheckExact(message) && PyBytes_GET_SIZE(message) <= most) {
+        first = FINAL_BINARY;
+    }
+    else {
+        return NULL;
+    }
+    if (view_payload(message, &view)) {
+        if (take_key(module, key)) {
+            frame = build_frame(first, view.data, view.size, key);
+        }
+        release_payload(&view);
+    }
+    return frame;
 }
 
 /* The exception that is set, as an object; none is set afterwards. */

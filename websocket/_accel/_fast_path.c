@@ -301,31 +301,6 @@ fast_path_call(PyObject *object, PyObject *const *Py_UNUSED(args), size_t nargsf
 
 /* Sending */
 
-static PyObject *
-frame_for(PyObject *module, PyObject *message, Py_ssize_t most)
-{
-    unsigned char key[4], first;
-    payload_view view;
-    PyObject *frame = NULL;
-
-    if (PyUnicode_CheckExact(message) && PyUnicode_GET_LENGTH(message) <= most) {
-        first = FINAL_TEXT;
-    }
-    else if (PyBytes_CheckExact(message) && PyBytes_GET_SIZE(message) <= most) {
-        first = FINAL_BINARY;
-    }
-    else {
-        return NULL;
-    }
-    if (view_payload(message, &view)) {
-        if (take_key(module, key)) {
-            frame = build_frame(first, view.data, view.size, key);
-        }
-        release_payload(&view);
-    }
-    return frame;
-}
-
 /* The rest of a frame, or all of it, has to go another way. */
 static PyObject *
 leave_unsent(fast_path *self, PyObject *frame, Py_ssize_t sent, PyObject *error)
@@ -360,7 +335,7 @@ fast_path_send(PyObject *object, PyObject *message)
     if (!self->sends) {
         Py_RETURN_FALSE;
     }
-    frame = frame_for(PyType_GetModule(Py_TYPE(object)), message, self->most);
+    frame = encode_message(PyType_GetModule(Py_TYPE(object)), message, self->most);
     if (frame == NULL) {
         if (PyErr_Occurred() && !PyErr_ExceptionMatches(PyExc_UnicodeEncodeError)) {
             return NULL;

@@ -93,7 +93,6 @@ class Listener(Endpoint):
         self._driver = driver
         self._core = driver.core
         self._events: Any = driver.core.events
-        self._send_fast = driver.send_fast
         self._told = False
 
     def _opened(self) -> None:
