@@ -7,7 +7,7 @@ import contextlib
 import socket
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
@@ -17,7 +17,11 @@ from loopback import serve, wait_for_end
 from support.loops import loop_makers, run_on
 from wire import Parsed, frame, parse
 
-from websocket import aio
+from websocket import WebSocketTimeoutException, aio
+from websocket._protocol.connection import Connection as Core
+from websocket.aio._driver import Driver
+from websocket.aio._options import settle
+from websocket.aio._transport import SocketTransport
 
 pytestmark = [
     pytest.mark.usefixtures("no_leaks"),
@@ -235,3 +239,108 @@ def test_small_messages_stand_behind_large_ones(run: Any, face: str) -> None:
         run(main(f"ws://127.0.0.1:{server.port}/"))
     tail = parse(bytes(taken[11 + large :]))
     assert [frame.payload for frame in tail][:3] == [b"small", b"text", b"last"]
+
+
+def test_nothing_is_handed_over_after_a_close(run: Any) -> None:
+    dropped = threading.Event()
+
+    def handler(sock: socket.socket) -> None:
+        Peer(sock).accept()
+        while take_small_frame(sock).opcode != 8:
+            pass
+        sock.sendall(text("late"))
+        dropped.wait(DEADLINE)
+        sock.sendall(frame(8, b"\x03\xe8"))
+        sock.shutdown(socket.SHUT_WR)
+        wait_for_end(sock)
+
+    async def main(url: str) -> None:
+        listener = await aio.connect_listener(Recorder(), url)
+        closing = asyncio.ensure_future(listener.close())
+        while not listener.stats.bytes_received:
+            await asyncio.sleep(0.001)
+        dropped.set()
+        await closing
+        assert listener.messages == []
+        assert listener.close_code == 1000
+
+    with serve(handler) as server:
+        run(main(f"ws://127.0.0.1:{server.port}/"))
+
+
+@contextlib.asynccontextmanager
+async def driven(**options: Any) -> AsyncIterator[tuple[Any, Any, socket.socket]]:
+    """A driver, its transport, and the other end."""
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    theirs.setblocking(False)
+    with theirs:
+        driver = Driver(Core(), settle(options), lambda count: None)
+        transport = SocketTransport(asyncio.get_running_loop(), ours, driver)
+        yield driver, transport, theirs
+        transport.abort()
+        while ours.fileno() >= 0:
+            await asyncio.sleep(0)
+
+
+def test_what_comes_the_short_way_is_a_sign_of_life(run: Any) -> None:
+    async def main() -> None:
+        async with driven(ping_interval=10, ping_timeout=5) as (driver, transport, theirs):
+            start = driver.time()
+            driver.time = lambda: start + 11
+            driver._keep_alive()
+            assert [frame.opcode for frame in parse(theirs.recv(100))] == [9]
+            theirs.send(text("a"))
+            transport.fast_path()
+            assert list(driver.core.events) == ["a"]
+            driver.time = lambda: start + 16.5
+            driver._keep_alive()
+            assert driver.end is None
+            driver.core.events.clear()
+            driver.time = lambda: start + 22
+            driver._keep_alive()
+            assert isinstance(driver.end, WebSocketTimeoutException)
+
+    run(main())
+
+
+def test_the_short_way_is_open_again_when_nothing_waits(run: Any) -> None:
+    async def main() -> None:
+        async with driven() as (driver, transport, theirs):
+            assert transport.fast_path.sends
+            driver.send(2, bytes(2_000_000))
+            assert not transport.fast_path.sends
+            left = 2_000_000 + 14
+            while left:
+                left -= len(await asyncio.get_running_loop().sock_recv(theirs, left))
+            while transport.get_write_buffer_size():
+                await asyncio.sleep(0)
+            assert transport.fast_path.sends
+            assert driver.send_fast("x")
+            assert [frame.payload for frame in parse(theirs.recv(100))] == [b"x"]
+
+    run(main())
+
+
+def test_another_protocol_gets_what_comes_then(run: Any) -> None:
+    class Other(asyncio.BufferedProtocol):
+        def __init__(self) -> None:
+            self.room = bytearray(100)
+            self.count = asyncio.get_running_loop().create_future()
+
+        def get_buffer(self, sizehint: int) -> bytearray:
+            return self.room
+
+        def buffer_updated(self, nbytes: int) -> None:
+            self.count.set_result(nbytes)
+
+    async def main() -> None:
+        async with driven() as (driver, transport, theirs):
+            other = Other()
+            transport.set_protocol(other)
+            theirs.send(text("a"))
+            assert await other.count == 3
+            assert not driver.core.events
+            driver.connection_lost(None)
+
+    run(main())
